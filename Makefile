@@ -1,0 +1,62 @@
+# The commands of the course; `make` alone lists them.
+#
+# PYTHON names the interpreter that .venv is made with:         make PYTHON=python3.12 book
+# pip's own settings hold (pip.conf, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS): on Linux the plain package
+# index gives a torch that brings several gigabytes of GPU libraries; point them to a CPU build to do without.
+
+PYTHON ?= python3
+PORT ?= 8000
+CHAPTER ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+
+# Real data that lies beside the repository is used when SNN_DATA does not name another place.
+ifneq ($(wildcard ../shared/data),)
+export SNN_DATA ?= $(abspath ../shared/data)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lab execute serve bench mutate lint format clean environment
+
+help: ## list the commands
+	@echo "make COMMAND, where COMMAND is one of"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+book: environment ## build the HTML book into _build/html from the notebooks' stored outputs
+	@$(PY) tools/book.py
+
+test: lint book ## run everything: lint, the book, unit tests, chapters (nbval), the pages in Chromium
+	@$(PY) -m pytest tests $$($(PY) tools/chapters.py) --nbval --nbval-current-env --nbval-cell-timeout=120 \
+		--nbval-sanitize-with=tests/nbval_sanitize.cfg
+
+lab: environment ## open the chapters in JupyterLab
+	@$(PYTHON) tools/environment.py lab
+	@.venv-lab/bin/python -m jupyterlab --notebook-dir=.
+
+execute: environment ## run all chapters and store their outputs (CHAPTER=one-layer: one of them)
+	@$(PY) tools/execute.py $(CHAPTER)
+
+serve: book ## serve the built book on http://127.0.0.1:8000 (PORT=...)
+	@echo "http://127.0.0.1:$(PORT)  (end with Ctrl-C)"
+	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+bench: environment ## measure the speed of the library
+	@$(PY) tests/benchmarks/run.py
+
+mutate: environment ## plant errors in the library and show that tests notice them
+	@$(PY) tests/mutate.py
+
+lint: environment ## check the style of code and notebooks
+	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .
+
+format: environment ## format code and notebooks
+	@$(PY) -m ruff check --quiet --fix . ; $(PY) -m ruff format --quiet .
+
+clean: ## remove the built book and every cache (.venv stays)
+	@rm -rf _build .pytest_cache .ruff_cache .benchmarks build *.egg-info
+	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+environment:
+	@command -v "$(PYTHON)" > /dev/null || { echo "set-up failed: there is no $(PYTHON); install Python 3.11 or newer, or name one: make PYTHON=python3.12 book" >&2; exit 1; }
+	@"$(PYTHON)" tools/environment.py book

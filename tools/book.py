@@ -1,0 +1,198 @@
+"""Build the HTML book from the notebooks' stored outputs: warnings are errors, and every page must be there.
+
+Nothing is done when nothing changed. When only pages changed, those are read again and all pages are written, so
+that a reference that broke elsewhere is noticed. When anything else changed (configuration, table of contents,
+extension, versions), the old book is removed first: no page of a removed chapter stays.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from chapters import ROOT, pages
+
+BUILD = ROOT / "_build"
+HTML = BUILD / "html"
+MANIFEST = BUILD / "book.json"
+LOG = BUILD / "book.log"
+PAGE_SUFFIXES = (".ipynb", ".md")
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={page}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+</head>
+<body><p>The course begins <a href="{page}">here</a>.</p></body>
+</html>
+"""
+
+
+def inputs():
+    """Return the hash of every file that the book is made from, by its path relative to the root."""
+    tops = ["_config.yml", "_toc.yml", "constraints.txt", "requirements.txt", "tools/book.py"]
+    files = [ROOT / name for name in tops] + sorted((ROOT / "book").rglob("*"))
+    return {
+        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts)
+    }
+
+
+def manifest():
+    """Return what identifies a build: its inputs, the interpreter and the pages that it must have written."""
+    return {"python": sys.version, "prefix": sys.prefix, "pages": pages(), "inputs": inputs()}
+
+
+def built_manifest():
+    """Return the manifest of the book that stands in `_build/html`, or None when there is no sound one."""
+    try:
+        return json.loads(MANIFEST.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def only_pages_changed(old, new):
+    """Tell whether the two manifests differ in the contents of pages alone."""
+    if old is None or set(old["inputs"]) != set(new["inputs"]):
+        return False
+    if any(old[key] != new[key] for key in ("python", "prefix", "pages")):
+        return False
+    changed = [name for name, digest in new["inputs"].items() if old["inputs"][name] != digest]
+    return all(name.endswith(PAGE_SUFFIXES) for name in changed)
+
+
+def missing_pages(since=0.0):
+    """Return the pages that should stand in `_build/html` but do not, or are older than `since`."""
+    expected = ["index"] + pages()
+    paths = [HTML / f"{page}.html" for page in expected]
+    return [path for path in paths if not path.exists() or path.stat().st_mtime < since]
+
+
+def remove_book():
+    """Remove the built book and everything that Sphinx remembers of it."""
+    MANIFEST.unlink(missing_ok=True)
+    for name in ("html", ".doctrees", "jupyter_execute"):
+        shutil.rmtree(BUILD / name, ignore_errors=True)
+
+
+def run_sphinx():
+    """Build with Jupyter Book as `jupyter-book build -W -n --keep-going` does; return (succeeded, messages).
+
+    Called in this process rather than by the command line, which cannot write all pages without reading them all.
+    """
+    from jupyter_book.sphinx import build_sphinx
+
+    status, messages = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(status), contextlib.redirect_stderr(messages):
+        result = build_sphinx(
+            ROOT,
+            HTML,
+            noconfig=True,
+            path_config=ROOT / "_config.yml",
+            confoverrides={
+                "external_toc_path": (ROOT / "_toc.yml").as_posix(),
+                "latex_individualpages": False,
+                "nitpicky": True,
+            },
+            builder="html",
+            warningiserror=True,
+            keep_going=True,
+            force_all=True,
+        )
+    LOG.write_text(status.getvalue() + messages.getvalue(), encoding="utf-8")
+    return result == 0, plain(messages.getvalue())
+
+
+def plain(text):
+    """Return the text without terminal colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
+
+
+def write_index():
+    """Write the page that leads to the first chapter."""
+    first = f"{pages()[0]}.html"
+    title = re.search(r"<title>(.*?)</title>", (HTML / first).read_text(encoding="utf-8"), re.DOTALL)
+    (HTML / "index.html").write_text(
+        INDEX.format(page=first, title=title.group(1).strip() if title else "The course"), encoding="utf-8"
+    )
+
+
+def remove_stale_images():
+    """Remove the pictures of earlier versions of a figure: no page shows them any more."""
+    text = "".join(path.read_text(encoding="utf-8") for path in HTML.rglob("*.html"))
+    for folder in (HTML / "_images", BUILD / "jupyter_execute"):
+        for path in folder.glob("*.png") if folder.is_dir() else ():
+            if path.name not in text:
+                path.unlink()
+
+
+def build(old, new):
+    """Build the book; return None, or what went wrong."""
+    if not only_pages_changed(old, new):
+        remove_book()
+    MANIFEST.unlink(missing_ok=True)
+    start = time.time()
+    succeeded, messages = run_sphinx()
+    if not succeeded:
+        remove_book()
+        return f"{messages}\nthe book was not built: see the warnings above (log: {LOG.relative_to(ROOT)})"
+    write_index()
+    missing = missing_pages(since=start - 2)
+    if missing:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in missing)
+        remove_book()
+        return f"the book lacks pages: {names} (log: {LOG.relative_to(ROOT)})"
+    remove_stale_images()
+    MANIFEST.write_text(json.dumps(new, indent=1), encoding="utf-8")
+    return None
+
+
+@contextlib.contextmanager
+def alone():
+    """Let a second build wait until the first one has ended."""
+    BUILD.mkdir(exist_ok=True)
+    with open(BUILD / ".book.lock", "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def absent_sources():
+    """Return the pages of the table of contents that have no source file."""
+    return [page for page in pages() if not any((ROOT / f"{page}{suffix}").exists() for suffix in PAGE_SUFFIXES)]
+
+
+def main():
+    """Build when needed, say where the book is; return the exit status."""
+    os.chdir(ROOT)
+    start = time.perf_counter()
+    absent = absent_sources()
+    if absent:
+        print(f"_toc.yml lists pages that do not exist: {', '.join(absent)}", file=sys.stderr)
+        return 1
+    with alone():
+        old, new = built_manifest(), manifest()
+        if old == new and not missing_pages():
+            print("The book is up to date.")
+        else:
+            failure = build(old, new)
+            if failure:
+                print(failure, file=sys.stderr)
+                return 1
+            print(f"Built {len(pages())} pages in {time.perf_counter() - start:.1f} s.")
+    index = HTML / "index.html"
+    print(f"Open {index}\n  or {index.as_uri()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
