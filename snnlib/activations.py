@@ -1,0 +1,270 @@
+"""Activation functions: value, derivative, kinks, and the torch module that computes the same.
+
+Chapter: book/backpropagation/one-layer. Everything works entry by entry on arrays of any shape, keeps float32 and
+float64 as they come (integers become float64), and raises no overflow warning for any finite argument.
+
+**Convention at a kink.** Where a function has no derivative, `derivative` gives the one from the left, as torch does:
+relu'(0) = 0, selu'(0) = lambda * alpha.
+
+**Complex arguments.** `f` also accepts complex arrays: the branch is chosen by the real part and continued analytically.
+The complex-step check of `backprop.check_gradients` needs that; `derivative` is for real arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+Array = np.ndarray
+
+# Klambauer et al. (2017), equation 14, correctly rounded to float64.
+SELU_ALPHA = 1.6732632423543772848
+SELU_LAMBDA = 1.0507009873554804934
+
+LEAKY_SLOPE = 0.01
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation function and what the course needs to know of it.
+
+    Attributes
+    ----------
+    name : the name that `get` knows, or one that spells out the constants.
+    f : z -> f(z), entry by entry; real or complex argument.
+    derivative : z -> f'(z), entry by entry; real argument; the left derivative at a kink.
+    kinks : the points at which f is not infinitely often differentiable; quadrature splits there.
+    """
+
+    name: str
+    f: Callable[[ArrayLike], Array]
+    derivative: Callable[[ArrayLike], Array]
+    kinks: tuple[float, ...] = ()
+    _torch: tuple = field(default=("Identity",), repr=False)  # name of the class in torch.nn, its arguments
+    _both: Callable[[ArrayLike], tuple[Array, Array]] | None = field(default=None, repr=False)
+
+    def value_and_derivative(self, z: ArrayLike) -> tuple[Array, Array]:
+        """(f(z), f'(z)) for real z, computing once what both need (one exponential instead of two).
+
+        Agrees with `f` and `derivative` up to rounding: the derivative may differ by a few units in the last place of
+        the largest slope of f.
+        """
+        return (self.f(z), self.derivative(z)) if self._both is None else self._both(z)
+
+    def module(self):
+        """A new torch.nn.Module that computes the same function (imports torch)."""
+        import torch
+
+        class_name, *arguments = self._torch
+        if class_name != "SELU" or not arguments:
+            return getattr(torch.nn, class_name)(*arguments)
+        return _scaled_elu(*arguments)
+
+
+def get(name: str | Activation) -> Activation:
+    """The activation of that name; an `Activation` comes back as it is.
+
+    Raises ValueError for an unknown name, with the names that exist.
+    """
+    if isinstance(name, Activation):
+        return name
+    if name not in _ALL:
+        raise ValueError(f"unknown activation {name!r}; choose one of {', '.join(_ALL)}")
+    return _ALL[name]
+
+
+def names() -> tuple[str, ...]:
+    """The names that `get` accepts."""
+    return tuple(_ALL)
+
+
+def selu(alpha: float = SELU_ALPHA, lam: float = SELU_LAMBDA) -> Activation:
+    """The scaled exponential linear unit: lambda z for z > 0, lambda alpha (e^z - 1) otherwise.
+
+    Equation 11 of the lecture; Klambauer et al. (2017), equation 2. Raises ValueError when alpha or lam is not finite.
+    """
+    for label, value in (("alpha", alpha), ("lam", lam)):
+        if not np.isfinite(value):
+            raise ValueError(f"{label} must be a finite number, got {value!r}")
+    if (alpha, lam) == (SELU_ALPHA, SELU_LAMBDA):
+        return _exponential_linear("selu", alpha, lam, ("SELU",))
+    return _exponential_linear(f"selu(alpha={alpha:.6g}, lam={lam:.6g})", alpha, lam, ("SELU", alpha, lam))
+
+
+def _floating(z: ArrayLike) -> Array:
+    """z as an array of a floating or complex type; integers and booleans become float64."""
+    z = np.asarray(z)
+    return z if z.dtype.kind in "fc" else z.astype(np.float64)
+
+
+def _scaled_elu(alpha: float, lam: float):
+    import torch
+
+    class ScaledELU(torch.nn.Module):
+        def forward(self, z):
+            return lam * torch.nn.functional.elu(z, alpha)
+
+    return ScaledELU()
+
+
+# --- piecewise linear ------------------------------------------------------------------------------------------------
+
+
+def _identity() -> Activation:
+    def f(z):
+        return _floating(z)
+
+    def derivative(z):
+        return np.ones_like(_floating(z))
+
+    return Activation("identity", f, derivative)
+
+
+def _relu() -> Activation:
+    def f(z):
+        z = _floating(z)
+        return np.maximum(z, 0) if z.dtype.kind == "f" else z * (z.real > 0)
+
+    def derivative(z):
+        z = _floating(z)
+        return (z > 0).astype(z.dtype)
+
+    return Activation("relu", f, derivative, (0.0,), ("ReLU",))
+
+
+def _leaky_relu() -> Activation:
+    def f(z):
+        z = _floating(z)
+        return np.where(z.real > 0, z, LEAKY_SLOPE * z)
+
+    def derivative(z):
+        z = _floating(z)
+        return np.where(z > 0, 1, LEAKY_SLOPE).astype(z.dtype)
+
+    return Activation("leaky_relu", f, derivative, (0.0,), ("LeakyReLU", LEAKY_SLOPE))
+
+
+# --- exponential linear: elu and selu --------------------------------------------------------------------------------
+
+
+def _exponential_linear(name: str, alpha: float, lam: float, torch_class: tuple) -> Activation:
+    """lam z for z > 0, lam alpha (e^z - 1) otherwise; expm1 keeps the digits near 0, minimum keeps e^z from overflow."""
+
+    def f(z):
+        z = _floating(z)
+        if z.dtype.kind == "c":
+            positive = z.real > 0
+            return lam * np.where(positive, z, alpha * np.expm1(np.where(positive, 0, z)))
+        y = np.expm1(np.minimum(z, 0))
+        y *= alpha
+        y += np.maximum(z, 0)
+        y *= lam
+        return y
+
+    def derivative(z):
+        z = _floating(z)
+        return np.where(z > 0, lam, lam * alpha * np.exp(np.minimum(z, 0))).astype(z.dtype, copy=False)
+
+    def both(z):
+        z = _floating(z)
+        y = f(z)
+        return y, np.where(z > 0, z.dtype.type(lam), y + z.dtype.type(lam * alpha))
+
+    return Activation(name, f, derivative, (0.0,), torch_class, both)
+
+
+# --- smooth ----------------------------------------------------------------------------------------------------------
+
+
+def _sigmoid_value(z: Array) -> Array:
+    if z.dtype.kind == "f":
+        return special.expit(z)
+    e = np.exp(np.where(z.real > 0, -z, z))  # never larger than 1
+    return np.where(z.real > 0, 1, e) / (1 + e)
+
+
+def _sigmoid() -> Activation:
+    def f(z):
+        return _sigmoid_value(_floating(z))
+
+    def derivative(z):
+        z = _floating(z)
+        return special.expit(z) * special.expit(-z)
+
+    def both(z):
+        y = f(z)
+        return y, y * (1 - y)
+
+    return Activation("sigmoid", f, derivative, (), ("Sigmoid",), both)
+
+
+def _tanh() -> Activation:
+    def f(z):
+        return np.tanh(_floating(z))
+
+    def derivative(z):
+        # 1 / cosh^2, written so that nothing overflows and no digits cancel
+        e = np.exp(-2 * np.abs(_floating(z)))
+        return 4 * e / (1 + e) ** 2
+
+    def both(z):
+        y = f(z)
+        return y, 1 - y * y
+
+    return Activation("tanh", f, derivative, (), ("Tanh",), both)
+
+
+def _silu() -> Activation:
+    def f(z):
+        z = _floating(z)
+        return z * _sigmoid_value(z)
+
+    def derivative(z):
+        z = _floating(z)
+        s = special.expit(z)
+        return s * (1 + z * special.expit(-z))
+
+    def both(z):
+        z = _floating(z)
+        s = special.expit(z)
+        return z * s, s * (1 + z * special.expit(-z))
+
+    return Activation("silu", f, derivative, (), ("SiLU",), both)
+
+
+def _gelu() -> Activation:
+    """z Phi(z) with the exact normal distribution function Phi (Hendrycks and Gimpel, 2016)."""
+
+    def normal_cdf(z):
+        return special.ndtr(z) if z.dtype.kind == "f" else special.erfc(-z / np.sqrt(2)) / 2
+
+    def f(z):
+        z = _floating(z)
+        return z * normal_cdf(z)
+
+    def derivative(z):
+        z = _floating(z)
+        density = np.exp(-np.square(np.clip(z, -40, 40)) / 2) / np.sqrt(2 * np.pi, dtype=z.dtype)  # 0 beyond 40
+        return normal_cdf(z) + z * density
+
+    return Activation("gelu", f, derivative, (), ("GELU",))
+
+
+_ALL = {
+    activation.name: activation
+    for activation in (
+        _identity(),
+        _sigmoid(),
+        _tanh(),
+        _relu(),
+        _leaky_relu(),
+        _exponential_linear("elu", 1.0, 1.0, ("ELU",)),
+        selu(),
+        _gelu(),
+        _silu(),
+    )
+}
