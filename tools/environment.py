@@ -74,8 +74,9 @@ def check_modules():
             missing.append(name)
     if missing:
         raise SetupError(
-            "this Python lacks the module {0}: on Debian or Ubuntu `apt-get install python3-venv` "
-            "brings it".format(" and ".join(missing))
+            "this Python lacks the module {0}: on Debian or Ubuntu `apt-get install python3-venv` brings it".format(
+                " and ".join(missing)
+            )
         )
 
 
