@@ -2,7 +2,8 @@
 
 Nothing is done when nothing changed. When only pages changed, those are read again and all pages are written, so
 that a reference that broke elsewhere is noticed. When anything else changed (configuration, table of contents,
-extension, versions), the old book is removed first: no page of a removed chapter stays.
+extension, versions), or the last build had faults, the old book is removed first: no page of a removed chapter stays,
+and no fault is forgotten because the page that has it did not change.
 """
 
 import contextlib
@@ -15,7 +16,6 @@ import re
 import shutil
 import sys
 import time
-from pathlib import Path
 
 from chapters import ROOT, pages
 
@@ -40,7 +40,7 @@ INDEX = """<!DOCTYPE html>
 def inputs():
     """Return the hash of every file that the book is made from, by its path relative to the root."""
     tops = ["_config.yml", "_toc.yml", "constraints.txt", "requirements.txt", "tools/book.py"]
-    files = [ROOT / name for name in tops] + sorted((ROOT / "book").rglob("*"))
+    files = [*(ROOT / name for name in tops), *sorted((ROOT / "book").rglob("*"))]
     return {
         str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
@@ -73,7 +73,7 @@ def only_pages_changed(old, new):
 
 def missing_pages(since=0.0):
     """Return the pages that should stand in `_build/html` but do not, or are older than `since`."""
-    expected = ["index"] + pages()
+    expected = ["index", *pages()]
     paths = [HTML / f"{page}.html" for page in expected]
     return [path for path in paths if not path.exists() or path.stat().st_mtime < since]
 
@@ -143,14 +143,13 @@ def build(old, new):
     MANIFEST.unlink(missing_ok=True)
     start = time.time()
     succeeded, messages = run_sphinx()
+    if (HTML / f"{pages()[0]}.html").exists():
+        write_index()
     if not succeeded:
-        remove_book()
-        return f"{messages}\nthe book was not built: see the warnings above (log: {LOG.relative_to(ROOT)})"
-    write_index()
+        return f"{messages}\nthe book has the faults above, so this build does not count (log: {LOG.relative_to(ROOT)})"
     missing = missing_pages(since=start - 2)
     if missing:
         names = ", ".join(str(path.relative_to(ROOT)) for path in missing)
-        remove_book()
         return f"the book lacks pages: {names} (log: {LOG.relative_to(ROOT)})"
     remove_stale_images()
     MANIFEST.write_text(json.dumps(new, indent=1), encoding="utf-8")

@@ -177,6 +177,7 @@ def run(notebook, folder):
         resources={"metadata": {"path": str(folder)}},
         store_widget_state=False,
         record_timing=False,
+        shutdown_kernel="immediate",
     )
     try:
         client.execute()
