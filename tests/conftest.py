@@ -1,0 +1,48 @@
+"""What all tests share: kernels without the reader's own settings, and an account of what was skipped."""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from kernels import isolate
+
+ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+isolate(ROOT / "_build")
+
+
+def chromium_path():
+    """Return the path of an installed Chromium, or None."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of Chromium. Where there is none the test is skipped, except in continuous integration: there it fails."""
+    path = chromium_path()
+    if path is None:
+        reason = "no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    return path
+
+
+def skip_reason(report):
+    """Return why a test was skipped, from pytest's report of it."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    """Say at the end what was skipped and why."""
+    result = yield
+    reasons = Counter(skip_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    terminalreporter.section("skipped")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"{count:4d}  {reason}")
+    if not reasons:
+        terminalreporter.line("nothing was skipped")
+    return result
