@@ -77,14 +77,15 @@ class Network:
         """
         x = _checked_batch("x", x, self.widths[0], self.dtype)
         self._inputs, self._slopes = [x], []
-        for w, b in self.layers[:-1]:
-            z = x @ w.T
-            z += b
-            x, slope = self.activation.value_and_derivative(z)
-            self._inputs.append(x)
-            self._slopes.append(slope)
-        w, b = self.layers[-1]
-        return x @ w.T + b
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss refuses what a diverged network puts out
+            for w, b in self.layers[:-1]:
+                z = x @ w.T
+                z += b
+                x, slope = self.activation.value_and_derivative(z)
+                self._inputs.append(x)
+                self._slopes.append(slope)
+            w, b = self.layers[-1]
+            return x @ w.T + b
 
     def backward(self, upstream: ArrayLike) -> tuple[Array, list[Array]]:
         """(dx, gradients) of a number L, given upstream = dL/dy (B, nN) at the outputs of the last `forward`.
@@ -204,7 +205,8 @@ def _checked_batch(label: str, values: ArrayLike, width: int, dtype: DTypeLike, 
     finite = np.isfinite(values)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        raise ValueError(f"{label} must be finite, but {label}[{row}, {column}] is {values[row, column]}")
+        hint = "; the network has diverged: lower the learning rate" if label == "logits" else ""
+        raise ValueError(f"{label} must be finite, but {label}[{row}, {column}] is {values[row, column]}{hint}")
     return values
 
 
