@@ -7,6 +7,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 CHAPTER ?=
+LAB_OPTIONS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -30,9 +31,9 @@ test: lint book ## run everything: lint, the book, unit tests, chapters (nbval),
 	@$(PY) -m pytest tests $$($(PY) tools/chapters.py) --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg
 
-lab: environment ## open the chapters in JupyterLab
-	@$(PYTHON) tools/environment.py lab
-	@.venv-lab/bin/python -m jupyterlab --notebook-dir=.
+lab: environment ## open the chapters in JupyterLab (LAB_OPTIONS=...: what to pass to it)
+	@"$(PYTHON)" tools/environment.py lab
+	@JUPYTER_PREFER_ENV_PATH=1 .venv-lab/bin/python -m jupyterlab --notebook-dir=. $(LAB_OPTIONS)
 
 execute: environment ## run all chapters and store their outputs (CHAPTER=one-layer: one of them)
 	@$(PY) tools/execute.py $(CHAPTER)

@@ -187,20 +187,31 @@ def install_package(folder, log):
         )
 
 
-def install_kernel(folder):
-    """Make `.venv` the default kernel of the JupyterLab in `folder`."""
-    kernel = os.path.join(folder, "share", "jupyter", "kernels", "python3", "kernel.json")
-    if not os.path.isdir(os.path.dirname(kernel)):
-        os.makedirs(os.path.dirname(kernel))
-    interpreter = python_of(os.path.join(ROOT, ENVIRONMENTS["book"]["folder"]))
-    spec = {
-        "argv": [interpreter, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+def write_json(path, content):
+    """Write `content` to a file, in folders that are made when they are missing."""
+    if not os.path.isdir(os.path.dirname(path)):
+        os.makedirs(os.path.dirname(path))
+    with open(path, "w") as stream:
+        json.dump(content, stream, indent=1)
+
+
+def configure_lab(folder):
+    """Make `.venv` the default kernel of the JupyterLab in `folder`, and keep it from asking for news of releases."""
+    kernel = {
+        "argv": [
+            python_of(os.path.join(ROOT, ENVIRONMENTS["book"]["folder"])),
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+        ],
         "display_name": "Python 3 (course)",
         "language": "python",
         "metadata": {"debugger": True},
     }
-    with open(kernel, "w") as stream:
-        json.dump(spec, stream, indent=1)
+    settings = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    write_json(os.path.join(folder, "share", "jupyter", "kernels", "python3", "kernel.json"), kernel)
+    write_json(os.path.join(folder, "etc", "jupyter", "labconfig", "page_config.json"), settings)
 
 
 def install(name, folder, environment, old, stamp, log):
@@ -216,7 +227,7 @@ def install(name, folder, environment, old, stamp, log):
     if environment["package"] and old.get("package") != stamp["package"]:
         install_package(folder, log)
     if name == "lab":
-        install_kernel(folder)
+        configure_lab(folder)
 
 
 def renew(name, folder, environment, stamp):
