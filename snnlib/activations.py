@@ -6,8 +6,8 @@ float64 as they come (integers become float64), and raises no overflow warning f
 **Convention at a kink.** Where a function has no derivative, `derivative` gives the one from the left, as torch does:
 relu'(0) = 0, selu'(0) = lambda * alpha.
 
-**Complex arguments.** `f` also accepts complex arrays: the branch is chosen by the real part and continued analytically.
-The complex-step check of `backprop.check_gradients` needs that; `derivative` is for real arguments.
+**Complex arguments.** `f` also accepts complex arrays: the branch is chosen by the real part and continued
+analytically. The complex-step check of `backprop.check_gradients` needs that; `derivative` is for real arguments.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _leaky_relu() -> Activation:
 
 
 def _exponential_linear(name: str, alpha: float, lam: float, torch_class: tuple) -> Activation:
-    """lam z for z > 0, lam alpha (e^z - 1) otherwise; expm1 keeps the digits near 0, minimum keeps e^z from overflow."""
+    """lam z for z > 0, lam alpha (e^z - 1) otherwise; expm1 keeps the digits near 0, minimum keeps e^z finite."""
 
     def f(z):
         z = _floating(z)

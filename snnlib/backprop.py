@@ -115,8 +115,8 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, 
 
     Returns
     -------
-    The loss as a float, and dloss/dlogits (B, K) = (softmax(logits) - onehot(labels)) / B. The largest logit of each row
-    is subtracted first, so that no exponential overflows.
+    The loss as a float, and dloss/dlogits (B, K) = (softmax(logits) - onehot(labels)) / B. The largest logit of each
+    row is subtracted first, so that no exponential overflows.
 
     Raises ValueError for other shapes, labels that are not integers or out of range, NaN or infinite logits.
     """
@@ -150,7 +150,10 @@ def check_gradients(network: Network, x: ArrayLike, labels: ArrayLike, entries: 
     logits = network.forward(x)
     _, dlogits = softmax_cross_entropy(logits, labels)
     dx, gradients = network.backward(dlogits)
-    arrays = [np.asarray(x, network.dtype).astype(np.complex128), *(p.astype(np.complex128) for p in network.parameters)]
+    arrays = [
+        np.asarray(x, network.dtype).astype(np.complex128),
+        *(p.astype(np.complex128) for p in network.parameters),
+    ]
     rng = np.random.default_rng(seed)
     step, worst = 1e-30, 0.0
     for array, gradient in zip(arrays, [dx, *gradients], strict=True):

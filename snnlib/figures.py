@@ -1,12 +1,14 @@
 """The look of the course's figures, and the drawings that several chapters share.
 
 Ground transparent, axes in a mid-tone grey, lines in the four colours of the Okabe-Ito palette that stand out on white
-and on black alike; line styles change with the colours, so that nothing hangs on colour alone.
+and on black alike (the blue a little lighter than theirs); line styles change with the colours, so that nothing hangs
+on colour alone.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -16,7 +18,7 @@ from IPython.display import publish_display_data
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, VERMILLION, GREEN, PURPLE = "#1F82BF", "#D55E00", "#009E73", "#CC79A7"  # blue a little lighter than theirs
+BLUE, VERMILLION, GREEN, PURPLE = "#1F82BF", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#7A7A7A"  # about 4.3 : 1 against white and against the dark theme's ground
 
 MAX_WIDTH = 6.5  # inches; what a page holds beside its margin
@@ -85,17 +87,6 @@ def show(fig: Figure, *, name: str, alt: str, caption: str) -> None:
     publish_display_data({"image/png": png.getvalue()}, metadata={"snn_figure": about, **size})
 
 
-def label_ends(ax: Axes, *, gap: float = 5) -> None:
-    """Write each line's label at its right end, in its colour, `gap` points away (in place of a legend)."""
-    for line in ax.get_lines():
-        text = line.get_label()
-        if not text.startswith("_"):
-            end = (line.get_xdata()[-1], line.get_ydata()[-1])
-            ax.annotate(
-                text, end, (gap, 0), textcoords="offset points", va="center", color=line.get_color(), annotation_clip=False
-            )
-
-
 def draw_network(ax: Axes, widths: Sequence[int], *, names: Sequence[str] | None = None, most: int = 6) -> list[list]:
     """Draw a fully connected network from left to right; returns the positions [[(x, y), ...], ...] of the drawn units.
 
@@ -109,7 +100,7 @@ def draw_network(ax: Axes, widths: Sequence[int], *, names: Sequence[str] | None
             ys = [y + 0.35 if k < drawn - 1 else y - 0.35 for k, y in enumerate(ys)]
             ax.text(1.8 * i, (ys[-1] + ys[-2]) / 2, "⋮", ha="center", va="center", fontsize=14)
         columns.append([(1.8 * i, y) for y in ys])
-    for left, right in zip(columns[:-1], columns[1:], strict=True):
+    for left, right in itertools.pairwise(columns):
         for a in left:
             for b in right:
                 ax.plot(*zip(a, b, strict=True), color=GREY, linewidth=0.8, linestyle="-", alpha=0.7, zorder=1)

@@ -27,9 +27,7 @@ def test_relu_has_the_moments_of_the_half_normal():
     np.testing.assert_allclose(
         expectation(relu.f, 0, variance, relu.kinks), np.sqrt(variance / (2 * np.pi)), rtol=1e-13
     )
-    np.testing.assert_allclose(
-        expectation(lambda z: relu.f(z) ** 2, 0, variance, relu.kinks), variance / 2, rtol=1e-13
-    )
+    np.testing.assert_allclose(expectation(lambda z: relu.f(z) ** 2, 0, variance, relu.kinks), variance / 2, rtol=1e-13)
 
 
 def test_exponential_has_the_mean_of_the_log_normal():
@@ -97,7 +95,11 @@ def test_a_jump_that_is_not_named_is_refused_and_a_named_one_is_exact():
 
 @pytest.mark.parametrize(
     "mean, variance, message",
-    [(0, -1, "variance must not be negative, got -1"), (np.nan, 1, "mean must be finite, got nan"), (0, np.inf, "variance")],
+    [
+        (0, -1, "variance must not be negative, got -1"),
+        (np.nan, 1, "mean must be finite, got nan"),
+        (0, np.inf, "variance"),
+    ],
 )
 def test_impossible_arguments_are_refused(mean, variance, message):
     with pytest.raises(ValueError, match=message):
