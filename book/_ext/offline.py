@@ -39,18 +39,14 @@ MATHJAX_EXTENSIONS = (
 
 def mathjax_files():
     """Return the paths, in MathJax's folder, of the files that the book needs."""
-    return [MATHJAX_COMPONENT] + [
-        f"input/tex/extensions/{name}.js" for name in MATHJAX_EXTENSIONS
-    ]
+    return [MATHJAX_COMPONENT] + [f"input/tex/extensions/{name}.js" for name in MATHJAX_EXTENSIONS]
 
 
 def mathjax_folder():
     """Return the folder that the installed package keeps MathJax in."""
     spec = importlib.util.find_spec(MATHJAX_PACKAGE)
     if spec is None:
-        raise ExtensionError(
-            f"the package {MATHJAX_PACKAGE} is not installed: run `make book`"
-        )
+        raise ExtensionError(f"the package {MATHJAX_PACKAGE} is not installed: run `make book`")
     return Path(spec.origin).parent / "static" / "mathjax"
 
 
@@ -61,10 +57,7 @@ def copy_mathjax(app, exception):
     source, target = mathjax_folder(), Path(app.outdir) / "_static" / "mathjax"
     for name in mathjax_files():
         destination = target / name
-        if (
-            not destination.exists()
-            or destination.stat().st_size != (source / name).stat().st_size
-        ):
+        if not destination.exists() or destination.stat().st_size != (source / name).stat().st_size:
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, destination)
 
@@ -76,10 +69,7 @@ def unhook_thebe(app, config):
         listeners[:] = [
             listener
             for listener in listeners
-            if not (
-                listener.handler.__module__.startswith("sphinx_thebe")
-                and listener.handler.__name__ in unwanted
-            )
+            if not (listener.handler.__module__.startswith("sphinx_thebe") and listener.handler.__name__ in unwanted)
         ]
 
 

@@ -17,9 +17,7 @@ FIRST_RUN = re.compile(r"^\S+")
 
 def clinging(node, pattern):
     """Return the run of characters at one end of a text node, or nothing where there is no such text."""
-    match = (
-        pattern.search(node.astext()) if isinstance(node, nodes.Text) else None
-    )
+    match = pattern.search(node.astext()) if isinstance(node, nodes.Text) else None
     return match.group() if match and len(match.group()) <= LONGEST_RUN else ""
 
 
