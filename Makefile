@@ -46,7 +46,7 @@ bench: environment ## measure the speed of the library
 	@$(PY) tests/benchmarks/run.py
 
 mutate: environment ## plant errors in the library and show that tests notice them
-	@$(PY) tests/mutate.py
+	@MUTATE=1 $(PY) -m pytest tests/test_mutations.py --verbose --no-header
 
 lint: environment ## check the style of code and notebooks
 	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .
