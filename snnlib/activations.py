@@ -242,16 +242,23 @@ def _gelu() -> Activation:
     def normal_cdf(z):
         return special.ndtr(z) if z.dtype.kind == "f" else special.erfc(-z / np.sqrt(2)) / 2
 
+    def density(z):
+        return np.exp(-np.square(np.clip(z, -40, 40)) / 2) / np.sqrt(2 * np.pi, dtype=z.dtype)  # 0 beyond 40
+
     def f(z):
         z = _floating(z)
         return z * normal_cdf(z)
 
     def derivative(z):
         z = _floating(z)
-        density = np.exp(-np.square(np.clip(z, -40, 40)) / 2) / np.sqrt(2 * np.pi, dtype=z.dtype)  # 0 beyond 40
-        return normal_cdf(z) + z * density
+        return normal_cdf(z) + z * density(z)
 
-    return Activation("gelu", f, derivative, (), ("GELU",))
+    def both(z):
+        z = _floating(z)
+        cdf = normal_cdf(z)
+        return z * cdf, cdf + z * density(z)
+
+    return Activation("gelu", f, derivative, (), ("GELU",), both)
 
 
 _ALL = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snnlib import activations
-from snnlib.backprop import Network, check_gradients, softmax_cross_entropy
+from snnlib.backprop import Network, check_gradients, complex_step, softmax_cross_entropy
 
 TYPES = {np.float32: torch.float32, np.float64: torch.float64}
 
@@ -118,6 +118,14 @@ def test_check_gradients_sees_every_kind_of_mistake(monkeypatch):
         assert check_gradients(network, x, labels) > 1e-5
 
 
+def test_complex_step_gives_the_jacobian_of_a_function_with_a_known_one():
+    x = np.array([0.3, -1.2, 2.0])
+    jacobian = complex_step(lambda v: np.stack([v[0] * v[1], np.exp(v[2]), v.sum()]), x)
+    np.testing.assert_allclose(jacobian, [[-1.2, 0.3, 0], [0, 0, np.exp(2.0)], [1, 1, 1]], rtol=1e-15, atol=1e-15)
+    assert complex_step(lambda v: v @ v, x).tolist() == pytest.approx((2 * x).tolist(), rel=1e-15)
+    assert complex_step(lambda v: np.outer(v, v), x).shape == (3, 3, 3)
+
+
 def test_backward_is_linear_in_upstream_and_leaves_it_alone():
     network, x, _ = random_case(13)
     y = network.forward(x)
@@ -178,6 +186,9 @@ NETWORK = Network([3, 4, 2], seed=0)
         (lambda: Network([3, 2]).backward(np.ones((1, 2))), r"call forward\(x\) first"),
         (lambda: (NETWORK.forward(np.ones((5, 3))), NETWORK.backward(np.ones((4, 2)))), r"\(5, 2\), got \(4, 2\)"),
         (lambda: (NETWORK.forward(np.ones((1, 3))), NETWORK.backward([[np.inf, 0]])), r"upstream\[0, 0\] is inf"),
+        (lambda: complex_step(np.sin, [[1.0]]), r"real vector of shape \(n,\), got float64 of shape \(1, 1\)"),
+        (lambda: complex_step(np.sin, [1j]), "got complex128"),
+        (lambda: complex_step(np.abs, [1.0]), "must return complex numbers .* got float64"),
         (lambda: softmax_cross_entropy(np.ones(3), [0]), r"\(B, K\).*\(3,\)"),
         (lambda: softmax_cross_entropy(np.ones((2, 3)), [0]), r"labels must have shape \(2,\).*\(1,\)"),
         (lambda: softmax_cross_entropy(np.ones((2, 3)), [0, 3]), r"between 0 and 2, but labels\[1\] is 3"),

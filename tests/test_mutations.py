@@ -38,7 +38,7 @@ MUTATIONS = {
             "return s * (1 + z * special.expit(-z))",
             "return s * (1 + special.expit(-z))",
         ),
-        ("the slope of gelu has a wrong sign", "+ z * density", "- z * density"),
+        ("the slope of gelu has a wrong sign", "normal_cdf(z) + z * density(z)", "normal_cdf(z) - z * density(z)"),
         ("complex gelu is mirrored", "special.erfc(-z / np.sqrt(2))", "special.erfc(z / np.sqrt(2))"),
     ],
     "backprop": [
@@ -68,7 +68,7 @@ MUTATIONS = {
         ),
         ("the gradient of the loss is a sum over the batch", "dlogits / dlogits.dtype.type(len(labels))", "dlogits"),
         ("the gradient check is always content", "return float(worst)", "return 0.0"),
-        ("the gradient check looks at no direction", "np.sum(gradient * direction) - slope(direction)", "0.0"),
+        ("the gradient check looks at no direction", "np.sum(gradient * direction) - slope(k, direction)", "0.0"),
         ("labels may be out of range", "(labels < 0) | (labels >= classes)", "labels < 0"),
     ],
 }

@@ -1,7 +1,8 @@
 """How fast the course's code is, as ratios measured in one process; `make bench` runs this.
 
-Each round times all competitors one after the other, and what is reported is the median over the rounds of the ratio
-within a round, so that a machine that is busy now and then disturbs all of them alike.
+In each round every competitor has its turn: a pause, in which the threads of the one before it go to sleep, a few runs
+to warm up, then several timed ones. What is reported is the median over the rounds of the ratio of medians within a
+round, so that a machine that is busy now and then disturbs all of them alike.
 """
 
 import os
@@ -25,15 +26,22 @@ WIDTHS, BATCH = [784, *[256] * 16, 10], 256
 GOAL = 1.6  # times torch autograd, for SELU in float32
 
 
-def rounds(functions, repeat=25):
-    """{name: [seconds in each round]}; one round before them warms everything up."""
+def seconds(function):
+    """What one call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def rounds(functions, repeat=7, runs=15):
+    """{name: [median seconds of a run, in each round]}."""
     times = {name: [] for name in functions}
-    for number in range(repeat + 1):
+    for _ in range(repeat):
         for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if number:
-                times[name].append(time.perf_counter() - start)
+            time.sleep(0.2)
+            for _ in range(3):
+                function()
+            times[name].append(statistics.median(seconds(function) for _ in range(runs)))
     return times
 
 
@@ -110,7 +118,7 @@ def report_checks():
     def step():
         network.backward(network.forward(x))
 
-    times = rounds({"check": lambda: check_gradients(network, x, labels), "step": step}, repeat=5)
+    times = rounds({"check": lambda: check_gradients(network, x, labels), "step": step}, repeat=3, runs=5)
     print(f"check_gradients, widths 40 x 13: {ratio(times, 'check', 'step'):.0f} x a forward and backward pass\n")
 
 
