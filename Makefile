@@ -43,7 +43,7 @@ serve: book ## serve the built book on http://127.0.0.1:8000 (PORT=...)
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 bench: environment ## measure the speed of the library
-	@$(PY) tests/benchmarks/run.py
+	@PYTHONPATH=tests $(PY) tests/benchmarks/run.py
 
 mutate: environment ## plant errors in the library and show that tests notice them
 	@MUTATE=1 $(PY) -m pytest tests/test_mutations.py --verbose --no-header

@@ -4,11 +4,10 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
+from twins import torch_twin
 
 from snnlib import activations
 from snnlib.backprop import Network, check_gradients, complex_step, softmax_cross_entropy
-
-TYPES = {np.float32: torch.float32, np.float64: torch.float64}
 
 
 def random_case(number):
@@ -23,18 +22,6 @@ def random_case(number):
         b += 0.5 * rng.standard_normal(b.shape)
     batch = int(rng.choice([1, 2, 5, 17]))
     return network, rng.standard_normal((batch, widths[0])), rng.integers(0, widths[-1], batch)
-
-
-def torch_twin(network):
-    """A torch network with the same parameters."""
-    layers = []
-    for i, (w, b) in enumerate(network.layers):
-        linear = torch.nn.Linear(w.shape[1], w.shape[0], dtype=TYPES[network.dtype.type])
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(w))
-            linear.bias.copy_(torch.from_numpy(b))
-        layers += [linear] if i == network.depth - 1 else [linear, network.activation.module()]
-    return torch.nn.Sequential(*layers)
 
 
 def assert_equal_to_torch(network, x, labels, tolerance):

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 import torch
+from twins import torch_twin
 
 from snnlib.backprop import Network, check_gradients
 
@@ -48,18 +49,6 @@ def rounds(functions, repeat=7, runs=15):
 def ratio(times, name, reference):
     """Median over the rounds of the ratio of two competitors."""
     return statistics.median(a / b for a, b in zip(times[name], times[reference], strict=True))
-
-
-def torch_twin(network):
-    """The same network in torch."""
-    layers = []
-    for w, b in network.layers:
-        linear = torch.nn.Linear(w.shape[1], w.shape[0])
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(w))
-            linear.bias.copy_(torch.from_numpy(b))
-        layers += [linear, network.activation.module()]
-    return torch.nn.Sequential(*layers[:-1])
 
 
 def training_step(activation):
