@@ -195,7 +195,7 @@ class _Record:
 
     def said(self, message):
         if message.type == "error":
-            self.add("console error", message.text)
+            self.add("console error", f"{message.text} ({message.location.get('url', '')})")
 
 
 def wait_until_quiet(page, record, limit=10_000, step=25):

@@ -42,6 +42,11 @@ def test_the_book_has_been_built():
     assert "index.html" in PAGES, "run `make book` first"
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_names_its_icon_so_that_no_browser_asks_for_another(path):
+    assert 'rel="icon"' in (HTML / path).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_is_complete_and_needs_no_other_host(browser, book, path, scheme):
