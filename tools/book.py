@@ -30,7 +30,7 @@ INDEX = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url={page}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="_static/favicon.svg">
+<link rel="icon" href="data:,">
 <title>{title}</title>
 </head>
 <body><p>The course begins <a href="{page}">here</a>.</p></body>
