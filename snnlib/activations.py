@@ -44,7 +44,7 @@ class Activation:
     f: Callable[[ArrayLike], Array]
     derivative: Callable[[ArrayLike], Array]
     kinks: tuple[float, ...] = ()
-    _torch: tuple = field(default=("Identity",), repr=False)  # name of the class in torch.nn, its arguments
+    _module: Callable = field(default=lambda nn: nn.Identity(), repr=False)  # torch.nn -> the module
     _both: Callable[[ArrayLike], tuple[Array, Array]] | None = field(default=None, repr=False)
 
     def value_and_derivative(self, z: ArrayLike) -> tuple[Array, Array]:
@@ -59,10 +59,7 @@ class Activation:
         """A new torch.nn.Module that computes the same function (imports torch)."""
         import torch
 
-        class_name, *arguments = self._torch
-        if class_name != "SELU" or not arguments:
-            return getattr(torch.nn, class_name)(*arguments)
-        return _scaled_elu(*arguments)
+        return self._module(torch.nn)
 
 
 def get(name: str | Activation) -> Activation:
@@ -91,8 +88,9 @@ def selu(alpha: float = SELU_ALPHA, lam: float = SELU_LAMBDA) -> Activation:
         if not np.isfinite(value):
             raise ValueError(f"{label} must be a finite number, got {value!r}")
     if (alpha, lam) == (SELU_ALPHA, SELU_LAMBDA):
-        return _exponential_linear("selu", alpha, lam, ("SELU",))
-    return _exponential_linear(f"selu(alpha={alpha:.6g}, lam={lam:.6g})", alpha, lam, ("SELU", alpha, lam))
+        return _exponential_linear("selu", alpha, lam, lambda nn: nn.SELU())
+    name = f"selu(alpha={alpha:.6g}, lam={lam:.6g})"
+    return _exponential_linear(name, alpha, lam, lambda nn: _scaled_elu(nn, alpha, lam))
 
 
 def _floating(z: ArrayLike) -> Array:
@@ -101,12 +99,10 @@ def _floating(z: ArrayLike) -> Array:
     return z if z.dtype.kind in "fc" else z.astype(np.float64)
 
 
-def _scaled_elu(alpha: float, lam: float):
-    import torch
-
-    class ScaledELU(torch.nn.Module):
+def _scaled_elu(nn, alpha: float, lam: float):
+    class ScaledELU(nn.Module):
         def forward(self, z):
-            return lam * torch.nn.functional.elu(z, alpha)
+            return lam * nn.functional.elu(z, alpha)
 
     return ScaledELU()
 
@@ -133,7 +129,7 @@ def _relu() -> Activation:
         z = _floating(z)
         return (z > 0).astype(z.dtype)
 
-    return Activation("relu", f, derivative, (0.0,), ("ReLU",))
+    return Activation("relu", f, derivative, (0.0,), lambda nn: nn.ReLU())
 
 
 def _leaky_relu() -> Activation:
@@ -145,13 +141,13 @@ def _leaky_relu() -> Activation:
         z = _floating(z)
         return np.where(z > 0, 1, LEAKY_SLOPE).astype(z.dtype)
 
-    return Activation("leaky_relu", f, derivative, (0.0,), ("LeakyReLU", LEAKY_SLOPE))
+    return Activation("leaky_relu", f, derivative, (0.0,), lambda nn: nn.LeakyReLU(LEAKY_SLOPE))
 
 
 # --- exponential linear: elu and selu --------------------------------------------------------------------------------
 
 
-def _exponential_linear(name: str, alpha: float, lam: float, torch_class: tuple) -> Activation:
+def _exponential_linear(name: str, alpha: float, lam: float, module: Callable) -> Activation:
     """lam z for z > 0, lam alpha (e^z - 1) otherwise; expm1 keeps the digits near 0, minimum keeps e^z finite."""
 
     def f(z):
@@ -174,7 +170,7 @@ def _exponential_linear(name: str, alpha: float, lam: float, torch_class: tuple)
         y = f(z)
         return y, np.where(z > 0, z.dtype.type(lam), y + z.dtype.type(lam * alpha))
 
-    return Activation(name, f, derivative, (0.0,), torch_class, both)
+    return Activation(name, f, derivative, (0.0,), module, both)
 
 
 # --- smooth ----------------------------------------------------------------------------------------------------------
@@ -199,7 +195,7 @@ def _sigmoid() -> Activation:
         y = f(z)
         return y, y * (1 - y)
 
-    return Activation("sigmoid", f, derivative, (), ("Sigmoid",), both)
+    return Activation("sigmoid", f, derivative, (), lambda nn: nn.Sigmoid(), both)
 
 
 def _tanh() -> Activation:
@@ -215,7 +211,7 @@ def _tanh() -> Activation:
         y = f(z)
         return y, 1 - y * y
 
-    return Activation("tanh", f, derivative, (), ("Tanh",), both)
+    return Activation("tanh", f, derivative, (), lambda nn: nn.Tanh(), both)
 
 
 def _silu() -> Activation:
@@ -223,17 +219,15 @@ def _silu() -> Activation:
         z = _floating(z)
         return z * _sigmoid_value(z)
 
-    def derivative(z):
-        z = _floating(z)
-        s = special.expit(z)
-        return s * (1 + z * special.expit(-z))
-
     def both(z):
         z = _floating(z)
         s = special.expit(z)
         return z * s, s * (1 + z * special.expit(-z))
 
-    return Activation("silu", f, derivative, (), ("SiLU",), both)
+    def derivative(z):
+        return both(z)[1]
+
+    return Activation("silu", f, derivative, (), lambda nn: nn.SiLU(), both)
 
 
 def _gelu() -> Activation:
@@ -249,16 +243,15 @@ def _gelu() -> Activation:
         z = _floating(z)
         return z * normal_cdf(z)
 
-    def derivative(z):
-        z = _floating(z)
-        return normal_cdf(z) + z * density(z)
-
     def both(z):
         z = _floating(z)
         cdf = normal_cdf(z)
         return z * cdf, cdf + z * density(z)
 
-    return Activation("gelu", f, derivative, (), ("GELU",), both)
+    def derivative(z):
+        return both(z)[1]
+
+    return Activation("gelu", f, derivative, (), lambda nn: nn.GELU(), both)
 
 
 _ALL = {
@@ -269,7 +262,7 @@ _ALL = {
         _tanh(),
         _relu(),
         _leaky_relu(),
-        _exponential_linear("elu", 1.0, 1.0, ("ELU",)),
+        _exponential_linear("elu", 1.0, 1.0, lambda nn: nn.ELU()),
         selu(),
         _gelu(),
         _silu(),

@@ -35,10 +35,10 @@ MUTATIONS = {
         ("the shared slope of tanh has a wrong sign", "return y, 1 - y * y", "return y, 1 + y * y"),
         (
             "the slope of silu lacks a factor",
-            "return s * (1 + z * special.expit(-z))",
-            "return s * (1 + special.expit(-z))",
+            "z * s, s * (1 + z * special.expit(-z))",
+            "z * s, s * (1 + special.expit(-z))",
         ),
-        ("the slope of gelu has a wrong sign", "normal_cdf(z) + z * density(z)", "normal_cdf(z) - z * density(z)"),
+        ("the slope of gelu has a wrong sign", "cdf + z * density(z)", "cdf - z * density(z)"),
         ("complex gelu is mirrored", "special.erfc(-z / np.sqrt(2))", "special.erfc(z / np.sqrt(2))"),
     ],
     "backprop": [
