@@ -1,8 +1,9 @@
-"""Expectations against closed forms and mpmath's own quadrature."""
+"""Expectations against closed forms, mpmath's own quadrature, and SciPy's."""
 
 import mpmath as mp
 import numpy as np
 import pytest
+from scipy import integrate, special
 
 from snnlib import activations
 from snnlib.gaussian import expectation
@@ -93,6 +94,43 @@ def test_a_jump_is_found_even_when_it_is_not_named():
     assert expectation(step) == pytest.approx(exact, rel=1e-11)
 
 
+def test_kinks_that_are_not_named_are_found_wherever_they_are():
+    mean, variance = np.linspace(-4, 4, 2001), 0.25
+    found = expectation(lambda z: np.maximum(z, 0), mean, variance)
+    std = np.sqrt(variance)
+    exact = mean * special.ndtr(mean / std) + std * np.exp(-((mean / std) ** 2) / 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(found, exact, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("mean, std", [(-5.0, 1.0), (-10.0, 1.0), (-3.0, 0.25)])
+def test_what_lies_far_in_the_tail_keeps_its_digits(mean, std):
+    relu, m, s = activations.get("relu"), mp.mpf(mean), mp.mpf(std)
+    exact = float(m * mp.ncdf(m / s) + s * mp.npdf(m / s))
+    assert 0 < exact < 1e-6
+    assert expectation(relu.f, mean, std**2, relu.kinks) == pytest.approx(exact, rel=1e-11, abs=0)
+
+
+def test_what_is_narrow_within_a_wide_gaussian_is_not_missed():
+    """relu is odd but for |z| / 2, so that a coarse symmetric rule takes gelu for it and is content."""
+    gelu, std = activations.get("gelu"), mp.mpf(100)
+    excess = mp.quad(  # E[relu(Z)^2] - E[gelu(Z)^2], all of it near 0
+        lambda z: 2 * z**2 * mp.ncdf(z) * mp.ncdf(-z) * mp.npdf(z, 0, std), [0, 1, 3, 6, 12]
+    )
+    found = expectation(lambda z: gelu.f(z) ** 2, 0.0, 1e4)
+    assert found == pytest.approx(float(std**2 / 2 - excess), rel=1e-14)
+
+
+@pytest.mark.parametrize("variance", [1e-2, 1.0, 10.0, 50.0])
+def test_exponentials_are_followed_to_where_they_weigh(variance):
+    assert expectation(np.exp, 0.0, variance) == pytest.approx(np.exp(variance / 2), rel=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.3, 0.34])
+def test_tails_fatter_than_those_of_a_gaussian_are_followed(rate):
+    """E[exp(rate Z^2)] = (1 - 2 rate)^(-1/2): the integrand at 12 standard deviations is up to 1e-10."""
+    assert expectation(lambda z: np.exp(rate * z * z)) == pytest.approx((1 - 2 * rate) ** -0.5, rel=1e-12)
+
+
 MEANS, VARIANCES = np.array([-10.0, -0.3, 0.0, 10.0]), 10.0 ** np.array([-8, -1, 0, 2, 4])
 
 
@@ -119,6 +157,29 @@ def test_wide_and_narrow_gaussians_agree_with_mpmath(name):
     assert against_mpmath(lambda z: a.derivative(z) ** 2, a) < 1e-10
 
 
+def against_quad(function, kinks, mean, variance):
+    """The largest difference to scipy.integrate.quad, relative to max(1, |value|), over arrays of pairs."""
+    ours, worst = expectation(function, mean, variance, kinks), 0.0
+    for value, m, s in zip(ours, mean, np.sqrt(variance), strict=True):
+        cuts = [c for c in (-30, -3, 0, 3, 30) if abs(c - m) < 10 * s] + [m - 3 * s, m, m + 3 * s]
+
+        def integrand(x, m=m, s=s):
+            return float(function(m + s * x)) * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+        points = [(c - m) / s for c in cuts]
+        exact = integrate.quad(integrand, -10, 10, points=points, epsabs=1e-13, epsrel=1e-12, limit=200)[0]
+        worst = max(worst, abs(value - exact) / max(1, abs(exact)))
+    return worst
+
+
+@pytest.mark.parametrize("name", activations.names())
+def test_every_activation_agrees_with_scipy_over_a_wide_range(name):
+    a, rng = activations.get(name), np.random.default_rng(0)
+    mean, variance = rng.uniform(-10, 10, 40), 10 ** rng.uniform(-8, 4, 40)
+    for h in (a.f, lambda z: a.f(z) ** 2, lambda z: a.derivative(z) ** 2):
+        assert against_quad(h, a.kinks, mean, variance) < 1e-10
+
+
 @pytest.mark.parametrize("name", activations.names())
 def test_every_activation_is_integrated_without_warning(name):
     a = activations.get(name)
@@ -130,8 +191,11 @@ def test_every_activation_is_integrated_without_warning(name):
 def test_a_function_that_is_not_finite_or_grows_too_fast_is_refused():
     with pytest.raises(ValueError, match="is not finite"):
         expectation(lambda z: np.where(z > 2, np.nan, z), 0.5, 1.0)
-    with pytest.raises(ValueError, match=r"mean 0, variance 1 .*grows too fast"):
-        expectation(lambda z: np.exp(z * z))
+    for rate in (1.0, 0.4):  # the integral of the second is finite, but not within reach
+        with pytest.raises(ValueError, match=r"mean 0, variance 1 .*grows too fast"):
+            expectation(lambda z, rate=rate: np.exp(rate * z * z))
+    with np.errstate(all="raise"), pytest.raises(ValueError, match=r"mean -3, variance 0.25 is not finite"):
+        expectation(lambda z: np.where(z > 2, np.inf, np.where(z < -1, -np.inf, z)), [-3, 0.5], 0.25)
 
 
 @pytest.mark.parametrize(
