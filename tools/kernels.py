@@ -13,7 +13,7 @@ def isolate(build):
     """Keep the reader's own Jupyter and IPython settings out of the kernels started from this process.
 
     `build` is the folder that the course's settings are written to. The environment's own kernel comes first, so
-    that a kernel of the same name in the reader's home is not taken for it.
+    that a kernel of the same name in the reader's home is not taken for it. A relative SNN_DATA is made absolute.
     """
     folder = Path(build) / "ipython"
     config = folder / "profile_default" / "ipython_kernel_config.py"
@@ -22,3 +22,5 @@ def isolate(build):
         config.write_text(KERNEL_CONFIG)
     os.environ["IPYTHONDIR"] = str(folder)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    if os.environ.get("SNN_DATA"):  # a chapter runs in its own folder, where a relative path would mean another place
+        os.environ["SNN_DATA"] = str(Path(os.environ["SNN_DATA"]).resolve())
