@@ -45,7 +45,7 @@ KINDS = [{}, {"normalization": "batch"}, {"normalization": "layer"}, {"normaliza
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # weight normalization, in a loop over the networks
-@pytest.mark.parametrize("clip", [None, 0.2])
+@pytest.mark.parametrize("clip", [None, 0.2, 5.0])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(*kind.values()) or "plain")
 def test_training_side_by_side_equals_training_one_at_a_time(kind, clip):
     models = [fully_connected(WIDTHS, "tanh", seed=s, sigma_b=0.1, **kind) for s in range(S)]

@@ -19,6 +19,7 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "gaussian": "tests/test_gaussian.py",
     "meanfield": "tests/test_meanfield.py",
     "networks": "tests/test_networks.py",
+    "ensembles": "tests/test_ensembles.py",
     "propagation": "tests/test_propagation.py",
     "datasets": "tests/test_datasets.py",
     "__main__": "tests/test_data_command.py",
@@ -118,6 +119,16 @@ MUTATIONS = {
         ),
         ("the edge of chaos forgets the bias", "_squared_slope(a, q) - sigma_b**2) / q", "_squared_slope(a, q)) / q"),
     ],
+    "ensembles": [
+        ("every network takes the first rate", "rates.view(-1, *[1] * (p.ndim - 1)) * g", "rates[0] * g"),
+        ("clipping lengthens short gradients", "(clip / norms).clamp(max=1)", "(clip / norms)"),
+        (
+            "clipping takes one norm for all",
+            ".norm(dim=1) for g in gradients]).norm(dim=0)",
+            ".norm() for g in gradients]).norm(dim=0)",
+        ),
+        ("accuracy leaves the networks in evaluation mode", "            self.train(training)", "            pass"),
+    ],
     "networks": [
         ("residual layers forget their input", "return x + y if self.residual else y", "return y"),
         ("the gain is squared", "linear.weight *= sigma_w", "linear.weight *= sigma_w**2"),
@@ -185,6 +196,7 @@ def watch(folder, tests):
     return subprocess.run([*command, *tests], cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.timeout(1200)
 def test_the_copy_without_an_error_is_green(copy):
     result = watch(copy, WATCHERS.values())
     assert result.returncode == 0, result.stdout
