@@ -42,8 +42,9 @@ serve: book ## serve the built book on http://127.0.0.1:8000 (PORT=...)
 	@echo "http://127.0.0.1:$(PORT)  (end with Ctrl-C)"
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-bench: environment ## measure the speed of the library
+bench: environment ## measure the speed of the library, and how hard the bacteria are
 	@PYTHONPATH=tests $(PY) tests/benchmarks/run.py
+	@$(PY) tests/benchmarks/bacteria.py
 
 mutate: environment ## plant errors in the library and show that tests notice them
 	@MUTATE=1 $(PY) -m pytest tests/test_mutations.py --verbose --no-header
