@@ -113,10 +113,9 @@ def _trapezoidal(h: Callable, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
         return _sums(values, weights), _sums(np.abs(values), weights)
 
     (whole, size), (middle, _) = rule(_COARSE), rule(_MIDPOINTS)
-    with np.errstate(invalid="ignore"):  # where something is not finite, the comparison does not hold
-        settled = (
-            np.abs(middle - whole) <= 2 * _TOLERANCE * size
-        )  # what is cut off at the ends tells the two apart, too
+    # What is cut off at the ends tells the two apart, too; where something is not finite, the comparison does not hold.
+    with np.errstate(invalid="ignore"):
+        settled = np.abs(middle - whole) <= 2 * _TOLERANCE * size
     return np.where(settled, (whole + middle) / 2, np.nan)
 
 
