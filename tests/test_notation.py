@@ -8,9 +8,10 @@ import nbformat
 import pytest
 from chapters import ROOT, notebooks
 
-from snnlib import activations, backprop, meanfield, propagation
+from snnlib import activations, backprop, contraction, meanfield, moments, propagation
 
 PAGE = ROOT / "book" / "notation.md"
+MODULES = (activations, backprop, contraction, meanfield, moments, propagation)
 EXAMPLES = {"Network": backprop.Network([2, 2]), "Activation": activations.get("selu")}
 
 
@@ -51,7 +52,7 @@ def exists_in_package(name):
     first, *rest = name.split(".")
     if rest:
         return first in EXAMPLES and hasattr(EXAMPLES[first], rest[0])
-    return any(hasattr(module, first) for module in (activations, backprop, meanfield, propagation))
+    return any(hasattr(module, first) for module in MODULES)
 
 
 def test_the_page_has_its_tables():
