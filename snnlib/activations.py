@@ -38,6 +38,8 @@ class Activation:
     f : z -> f(z), entry by entry; real or complex argument.
     derivative : z -> f'(z), entry by entry; real argument; the left derivative at a kink.
     kinks : the points at which f is not infinitely often differentiable; quadrature splits there.
+    exponential_linear : (alpha, lam) if f(z) = lam z for z > 0 and lam alpha (e^z - 1) otherwise, else None; what is
+        known in closed form for this family (`moments`) goes by it.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Activation:
     kinks: tuple[float, ...] = ()
     _module: Callable = field(default=lambda nn: nn.Identity(), repr=False)  # torch.nn -> the module
     _both: Callable[[ArrayLike], tuple[Array, Array]] | None = field(default=None, repr=False)
+    exponential_linear: tuple[float, float] | None = field(default=None, repr=False)
 
     def value_and_derivative(self, z: ArrayLike) -> tuple[Array, Array]:
         """(f(z), f'(z)) for real z, computing once what both need (one exponential instead of two).
@@ -129,7 +132,7 @@ def _relu() -> Activation:
         z = _floating(z)
         return (z > 0).astype(z.dtype)
 
-    return Activation("relu", f, derivative, (0.0,), lambda nn: nn.ReLU())
+    return Activation("relu", f, derivative, (0.0,), lambda nn: nn.ReLU(), exponential_linear=(0.0, 1.0))
 
 
 def _leaky_relu() -> Activation:
@@ -170,7 +173,7 @@ def _exponential_linear(name: str, alpha: float, lam: float, module: Callable) -
         y = f(z)
         return y, np.where(z > 0, z.dtype.type(lam), y + z.dtype.type(lam * alpha))
 
-    return Activation(name, f, derivative, (0.0,), module, both)
+    return Activation(name, f, derivative, (0.0,), module, both, (alpha, lam))
 
 
 # --- smooth ----------------------------------------------------------------------------------------------------------
