@@ -312,14 +312,17 @@ def _product(a: Activation, f: Callable[[np.ndarray], np.ndarray], c: float, q: 
 
     Given u_1, the other is Gaussian of mean c u_1 and variance (1 - c^2) q: one expectation within another. What the
     inner one makes of a kink bends at kink / c, within a few of its standard deviations; the outer one is cut there.
+    Near c = 0 the inner one is hardly more than its own rounding where f has mean 0, and the outer one would never
+    settle on that. So the size of f is added inside, and what this contributes, size E[f(u_1)], subtracted again.
     """
     width = np.sqrt((1 - c) * (1 + c) * q)
+    size = np.sqrt(expectation(lambda u: f(u) ** 2, 0.0, q, a.kinks))
 
     def h(u: np.ndarray) -> np.ndarray:
-        return f(u) * expectation(f, c * u, width**2, a.kinks)
+        return f(u) * (expectation(f, c * u, width**2, a.kinks) + size)
 
     bends = {(kink + j * width) / c for kink in a.kinks for j in (-6, -2, 0, 2, 6)} if c else set()
-    return float(expectation(h, 0.0, q, sorted(bends.union(a.kinks))))
+    return float(expectation(h, 0.0, q, sorted(bends.union(a.kinks))) - size * expectation(f, 0.0, q, a.kinks))
 
 
 def _chaotic_correlation(a: Activation, q: float, sigma_w: float, sigma_b: float) -> float:

@@ -186,6 +186,13 @@ def test_the_correlation_map_agrees_with_a_double_integral(name, c):
     assert correlation_map(name, c, q, sigma_w, sigma_b) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("c", [1e-4, 1e-8, 1e-12])
+def test_the_correlation_of_almost_independent_signals_is_the_squared_mean_slope(c):
+    """E[f(u_1) f(u_2)] = c E[f']^2 + O(c^2) where f has mean 0; E[selu'] = 0.98523... in closed form."""
+    slope = float(LAM * (0.5 + ALPHA * mp.exp(0.5) * mp.ncdf(-1)))
+    assert correlation_map("selu", c, 1.0, 1.0) == pytest.approx(slope**2 * c, rel=3e-5, abs=1e-15)
+
+
 def test_the_correlation_map_keeps_one_and_broadcasts():
     values = correlation_map("tanh", np.array([[0.2], [1.0]]), [0.5, 1.0, 2.0], 1.5, 0.1)
     assert values.shape == (2, 3) and (values[1] == 1).all() and (values[0] < 1).all()
