@@ -515,15 +515,13 @@ def _rules(a: Activation, m: np.ndarray, v: np.ndarray) -> Iterator[tuple]:
     s = np.sqrt(v)
     kinks = np.asarray(a.kinks, np.float64)
     smooth = (s <= _NARROW) & (np.abs(np.subtract.outer(kinks, m)) > _CUTS[-1] * s).all(axis=0)
-    for part, rule in ((np.flatnonzero(smooth), _trapezoidal), (np.flatnonzero(~smooth), _panels)):
+    rules = (smooth, _trapezoidal, _narrow_difference), (~smooth, _panels, _wide_difference)
+    for chosen, rule, difference in rules:
+        part = np.flatnonzero(chosen)
         if part.size:
             x, weights = rule(m[part], s[part], kinks)
-            z = m[part][:, None] + s[part][:, None] * x
-            if rule is _trapezoidal:
-                difference = _narrow_difference(a, m[part][:, None], s[part][:, None] * x)
-            else:
-                difference = _wide_difference(a, m[part][:, None], z)
-            yield part, x, weights, difference, z
+            centre, step = m[part][:, None], s[part][:, None] * x
+            yield part, x, weights, difference(a, centre, step), centre + step
 
 
 def _narrow_difference(a: Activation, m: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -531,8 +529,9 @@ def _narrow_difference(a: Activation, m: np.ndarray, step: np.ndarray) -> np.nda
     return step * sum(w * a.derivative(m + u * step) for u, w in zip(_INNER_NODES, _INNER_WEIGHTS, strict=True))
 
 
-def _wide_difference(a: Activation, m: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """f(z) - f(m), with its digits also where f is close to a limit."""
+def _wide_difference(a: Activation, m: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """f(m + step) - f(m), with its digits also where f is close to a limit."""
+    z = m + step
     if a not in _FROM_LIMITS:
         return a.f(z) - a.f(m)
     from_below, from_above = _FROM_LIMITS[a]
