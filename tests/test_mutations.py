@@ -23,6 +23,7 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "propagation": ["tests/test_propagation.py"],
     "datasets": ["tests/test_datasets.py"],
     "__main__": ["tests/test_data_command.py", "tests/test_certify_command.py"],
+    "moments": ["tests/test_moments.py"],
     "contraction": ["tests/test_contraction.py"],
     "_bacteria": ["tests/test_bacteria.py"],
 }
@@ -92,6 +93,7 @@ MUTATIONS = {
         ("the density lacks its one half", "y *= -0.5", "y *= -0.45"),
     ],
     "meanfield": [
+        ("the size of f is subtracted without its mean", "- size * expectation(f, 0.0, q, a.kinks)", "- size"),
         (
             "the variance map forgets to square sigma_b",
             "q) + sigma_b**2\n\n\ndef variance_path",
@@ -163,7 +165,11 @@ MUTATIONS = {
         ),
     ],
     "__main__": [
-        ("an error exits with 0", "        return 1\n", "        return 0\n"),
+        (
+            "an error exits with 0",
+            'print(f"error: {error}", file=sys.stderr)\n        return 1',
+            'print(f"error: {error}", file=sys.stderr)\n        return 0',
+        ),
         ("check fetches", "if not options.check:", "if True:"),
         ("certify exits with 0 whatever it finds", "return 0 if all(proven) else 1", "return 0"),
         ("only the first claim counts", "return not any(witness for witness, _ in claims)", "return not claims[0][0]"),
@@ -172,6 +178,51 @@ MUTATIONS = {
             "the intervals that are given are ignored",
             "replace(domain, **given) for domain",
             "domain for domain",
+        ),
+    ],
+    "moments": [
+        ("the variance between the halves is forgotten", " + (h.p * between) * (h.q * between)", ""),
+        (
+            "the slope forgets the point mass at the kink",
+            "(alpha * (q * power) + jump) / 2",
+            "(alpha * (q * power)) / 2",
+        ),
+        ("the Jacobian forgets that the mean moves at the kink", " - mean * jump", ""),
+        ("the Jacobian exchanges omega and tau", "np.stack([omega, tau])", "np.stack([tau, omega])"),
+        ("narrow Gaussians go by differences that cancel", "_CANCELS = 1e-3", "_CANCELS = 1e-9"),
+        ("the Taylor series stops early", "_TAYLOR, _MOMENTS = 10, 14", "_TAYLOR, _MOMENTS = 5, 14"),
+        ("far tails go by differences that cancel", "_FAR_TAIL = 5.0", "_FAR_TAIL = 30.0"),
+        ("the kink counts as far when it is not", "_KINK_FAR = 10.0", "_KINK_FAR = 4.0"),
+        ("saturated functions are centred by rounding", "if a not in _FROM_LIMITS:", "if True:"),
+        (
+            "narrow Gaussians are centred by rounding",
+            "(smooth, _trapezoidal, _narrow_difference)",
+            "(smooth, _trapezoidal, _wide_difference)",
+        ),
+        ("Stein's identity forgets a factor", "(change * x).sum(axis=1) / (2 * s)", "(change * x).sum(axis=1) / s"),
+        ("every fixed point attracts", "radius < 1 - _SETTLED", "radius < 2"),
+        ("a fixed point that is none passes for one", "if not fate or np.abs", "if True or np.abs"),
+        (
+            "the search for a fixed point gives up at once",
+            "for guess in [(mu, nu), led, *_crossings(a, omega, tau, mu)]:",
+            "for guess in [(mu, nu)]:",
+        ),
+        (
+            "the quadratic equation has the other root",
+            "alpha = C / (B + root) if mu > 0 else (B + root) / A",
+            "alpha = C / (B - root) if mu > 0 else (B - root) / A",
+        ),
+        ("an impossible target is not noticed", "if mu != 0 and share >= limit:", "if mu != 0 and share >= 1:"),
+        (
+            "too few digits are kept for what cancels",
+            "guard, before = 20 + _cancelling(*target), None",
+            "guard, before = 0, None",
+        ),
+        ("alpha dropout forgets the mean", "(saturated - mu) ** 2", "saturated ** 2"),
+        (
+            "alpha dropout exchanges rate and 1 - rate",
+            "b = mu - a * ((1 - rate) * mu + rate * saturated)",
+            "b = mu - a * (rate * mu + (1 - rate) * saturated)",
         ),
     ],
     "contraction": [
