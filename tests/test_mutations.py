@@ -167,8 +167,8 @@ MUTATIONS = {
     "__main__": [
         (
             "an error exits with 0",
-            'print(f"error: {error}", file=sys.stderr)\n        return 1',
-            'print(f"error: {error}", file=sys.stderr)\n        return 0',
+            'datasets.DataError as error:\n        print(f"error: {error}", file=sys.stderr)\n        return 1',
+            'datasets.DataError as error:\n        print(f"error: {error}", file=sys.stderr)\n        return 0',
         ),
         ("check fetches", "if not options.check:", "if True:"),
         ("certify exits with 0 whatever it finds", "return 0 if all(proven) else 1", "return 0"),
