@@ -403,6 +403,23 @@ def test_a_reference_that_breaks_on_an_unchanged_page_fails_the_build_until_it_i
     assert build(small_book).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "before, after, written",
+    [("# First", "# Begin here", {"intro", "second"}), ("Text.", "More text.", {"intro"})],
+    ids=["title", "sentence"],
+)
+def test_other_pages_are_written_again_only_when_a_page_changes_what_they_may_show(small_book, before, after, written):
+    page = small_book / "book" / "intro.md"
+    page.write_text(page.read_text() + "\nText.\n")
+    assert build(small_book).returncode == 0
+    html = {path.stem: path for path in (small_book / "_build" / "html" / "book").glob("*.html")}
+    times = {name: path.stat().st_mtime_ns for name, path in html.items()}
+    page.write_text(page.read_text().replace(before, after))
+    assert build(small_book).returncode == 0
+    assert {name for name, path in html.items() if path.stat().st_mtime_ns > times[name]} == written
+    assert after.strip("# ") in html["intro"].read_text()
+
+
 def test_a_chapter_that_was_removed_leaves_no_page_behind(small_book):
     assert build(small_book).returncode == 0
     (small_book / "book" / "second.md").rename(small_book / "book" / "third.md")

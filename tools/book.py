@@ -1,7 +1,8 @@
 """Build the HTML book from the notebooks' stored outputs: warnings are errors, and every page must be there.
 
-Nothing is done when nothing changed. When only pages changed, those are read again and all pages are written, so
-that a reference that broke elsewhere is noticed. When anything else changed (configuration, table of contents,
+Nothing is done when nothing changed. When only pages changed, those are read and written again; all pages are written
+when a page changed what others may refer to (its skeleton: headings, labels, theorems, exercises, figures, citations),
+so that a reference that broke elsewhere is noticed. When anything else changed (configuration, table of contents,
 extension, versions), or the last build had faults, the old book is removed first: no page of a removed chapter stays,
 and no fault is forgotten because the page that has it did not change.
 """
@@ -24,6 +25,12 @@ HTML = BUILD / "html"
 MANIFEST = BUILD / "book.json"
 LOG = BUILD / "book.log"
 PAGE_SUFFIXES = (".ipynb", ".md")
+# What other pages may refer to, or show: headings, labels of sections, exercises and equations, directives with their
+# titles, names of figures, citations.
+SKELETON = re.compile(
+    r"""^\#+\ .*|^\([\w-]+\)=|:label:.*|^\$\$\ *\([\w-]+\)|^[:`]{3,}\{.*|name="fig-[\w-]+"|\{cite:\w+\}`[^`]*`""",
+    re.MULTILINE | re.VERBOSE,
+)
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -49,9 +56,24 @@ def inputs():
     }
 
 
+def skeleton(path):
+    """Return the hash of what other pages may refer to in the page at `path`."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    return hashlib.sha256("\n".join(SKELETON.findall(text)).encode()).hexdigest()
+
+
 def manifest():
-    """Return what identifies a build: its inputs, the interpreter and the pages that it must have written."""
-    return {"python": sys.version, "prefix": sys.prefix, "pages": pages(), "inputs": inputs()}
+    """Return what identifies a build: its inputs, the interpreter, the pages that it must have written."""
+    sources = [path for page in pages() for path in source_files(page)]
+    return {
+        "python": sys.version,
+        "prefix": sys.prefix,
+        "pages": pages(),
+        "inputs": inputs(),
+        "skeletons": {str(path.relative_to(ROOT)): skeleton(path) for path in sources},
+    }
 
 
 def built_manifest():
@@ -68,15 +90,30 @@ def only_pages_changed(old, new):
         return False
     if any(old[key] != new[key] for key in ("python", "prefix", "pages")):
         return False
-    changed = [name for name, digest in new["inputs"].items() if old["inputs"][name] != digest]
-    return all(name.endswith(PAGE_SUFFIXES) for name in changed)
+    return all(name.endswith(PAGE_SUFFIXES) for name in changed_inputs(old, new))
 
 
-def missing_pages(since=0.0):
-    """Return the pages that should stand in `_build/html` but do not, or are older than `since`."""
+def changed_inputs(old, new):
+    """Return the names of the files that differ between two manifests of the same files."""
+    return [name for name, digest in new["inputs"].items() if old["inputs"][name] != digest]
+
+
+def rewritten_alone(old, new):
+    """Return the pages that it suffices to write, because they alone changed, in nothing that others show; or []."""
+    if missing_pages() or not only_pages_changed(old, new) or old.get("skeletons") != new["skeletons"]:
+        return []
+    return [os.path.splitext(name)[0] for name in changed_inputs(old, new)]
+
+
+def missing_pages(since=0.0, among=()):
+    """Return the pages that should stand in `_build/html` but do not, or, among some or all, are older than `since`."""
     expected = ["index", *pages()]
-    paths = [HTML / f"{page}.html" for page in expected]
-    return [path for path in paths if not path.exists() or path.stat().st_mtime < since]
+    paths = {page: HTML / f"{page}.html" for page in expected}
+    return [
+        path
+        for page, path in paths.items()
+        if not path.exists() or (page in (among or expected) and path.stat().st_mtime < since)
+    ]
 
 
 def remove_book():
@@ -86,7 +123,7 @@ def remove_book():
         shutil.rmtree(BUILD / name, ignore_errors=True)
 
 
-def run_sphinx():
+def run_sphinx(write_all):
     """Build with Jupyter Book as `jupyter-book build -W -n --keep-going` does; return (succeeded, messages).
 
     Called in this process rather than by the command line, which cannot write all pages without reading them all.
@@ -108,7 +145,7 @@ def run_sphinx():
             builder="html",
             warningiserror=True,
             keep_going=True,
-            force_all=True,
+            force_all=write_all,
         )
     LOG.write_text(status.getvalue() + messages.getvalue(), encoding="utf-8")
     return result == 0, plain(messages.getvalue())
@@ -141,14 +178,15 @@ def build(old, new):
     """Build the book; return None, or what went wrong."""
     if not only_pages_changed(old, new):
         remove_book()
+    alone = rewritten_alone(old, new)
     MANIFEST.unlink(missing_ok=True)
     start = time.time()
-    succeeded, messages = run_sphinx()
+    succeeded, messages = run_sphinx(write_all=not alone)
     if (HTML / f"{pages()[0]}.html").exists():
         write_index()
     if not succeeded:
         return f"{messages}\nthe book has the faults above, so this build does not count (log: {LOG.relative_to(ROOT)})"
-    missing = missing_pages(since=start - 2)
+    missing = missing_pages(since=start - 2, among=alone)
     if missing:
         names = ", ".join(str(path.relative_to(ROOT)) for path in missing)
         return f"the book lacks pages: {names} (log: {LOG.relative_to(ROOT)})"
@@ -166,9 +204,14 @@ def alone():
         yield
 
 
+def source_files(page):
+    """Return the source of a page of the table of contents, in a list, which is empty when there is none."""
+    return [path for suffix in PAGE_SUFFIXES if (path := ROOT / f"{page}{suffix}").exists()]
+
+
 def absent_sources():
     """Return the pages of the table of contents that have no source file."""
-    return [page for page in pages() if not any((ROOT / f"{page}{suffix}").exists() for suffix in PAGE_SUFFIXES)]
+    return [page for page in pages() if not source_files(page)]
 
 
 def main():
