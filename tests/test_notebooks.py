@@ -59,6 +59,16 @@ def test_no_page_is_listed_twice():
 
 
 @each_chapter
+def test_no_cell_holds_a_control_character(path):
+    """What a careless escape leaves: \\a in a string that is not raw becomes a bell, and the formula breaks."""
+    found = {
+        number: re.findall(r"[\x00-\x08\x0b-\x1f\x7f]", cell["source"])
+        for number, cell in enumerate(read(path)["cells"], 1)
+    }
+    assert not any(found.values()), {number: marks for number, marks in found.items() if marks}
+
+
+@each_chapter
 def test_a_chapter_is_a_valid_notebook(path):
     nbformat.validate(read(path))
 
