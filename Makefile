@@ -45,7 +45,7 @@ serve: book ## serve the built book on http://127.0.0.1:8000 (PORT=...)
 bench: environment ## measure the speed of the library, and how hard the bacteria are
 	@PYTHONPATH=tests $(PY) tests/benchmarks/run.py
 	@PYTHONPATH=tests $(PY) tests/benchmarks/moments.py
-	@$(PY) tests/benchmarks/contraction.py
+	@PYTHONPATH=tests $(PY) tests/benchmarks/contraction.py
 	@$(PY) tests/benchmarks/bacteria.py
 
 mutate: environment ## plant errors in the library and show that tests notice them

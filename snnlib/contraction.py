@@ -781,13 +781,7 @@ def certify_decrease(
 
     Among the points of the domain with the same m and v, the least nu is max(nu_min, v / tau_max).
     """
-    slope = 1 / _exact(domain.tau[1])
-    kink = domain.nu[0] * domain.tau[1]
-
-    def line(v: Interval) -> tuple[arb, arb]:
-        return (arb(0), slope) if v[0] >= kink else (_exact(domain.nu[0]), arb(0))
-
-    return _certify_variance("nu~ - nu < 0", 1, domain, kink, line, alpha, lam, tolerance, max_boxes, progress)
+    return _certify_variance(1, domain, alpha, lam, tolerance, max_boxes, progress)
 
 
 @_in_balls
@@ -803,23 +797,25 @@ def certify_increase(
 
     Among the points of the domain with the same m and v, the largest nu is min(nu_max, v / tau_min).
     """
-    slope = 1 / _exact(domain.tau[0])
-    kink = domain.nu[1] * domain.tau[0]
-
-    def line(v: Interval) -> tuple[arb, arb]:
-        return (arb(0), slope) if v[1] <= kink else (_exact(domain.nu[1]), arb(0))
-
-    return _certify_variance("nu~ - nu > 0", -1, domain, kink, line, alpha, lam, tolerance, max_boxes, progress)
+    return _certify_variance(-1, domain, alpha, lam, tolerance, max_boxes, progress)
 
 
-def _certify_variance(claim, sign, domain, kink, line, alpha, lam, tolerance, max_boxes, progress):
+def _certify_variance(sign, domain, alpha, lam, tolerance, max_boxes, progress):
+    """nu~ < nu for sign = 1, compared with the least nu that goes with m and v; nu~ > nu for -1, with the largest."""
     start = time.perf_counter()
     tol = _tolerance(tolerance)
+    nu, tau = (domain.nu[0], domain.tau[1]) if sign > 0 else (domain.nu[1], domain.tau[0])
+    kink, constant, sloped = nu * tau, (_exact(nu), arb(0)), (arb(0), 1 / _exact(tau))
+
+    def line(v: Interval) -> tuple[arb, arb]:  # v / tau on one side of the kink, nu on the other; no box has both
+        return sloped if sign * (_middle(v) - kink) > 0 else constant
+
     quantity = _moment_quantity(1, sign, *_activation(alpha, lam), line)
     with _Reporter(progress) as reporter:
         report = reporter.of("nu~ - nu")
         search = _search(quantity, _pieces(domain, kink), arb(0), lambda x: tol, max_boxes, report)
     seconds = time.perf_counter() - start
+    claim = f"nu~ - nu {'<' if sign > 0 else '>'} 0"
     witness = search.witness(claim, domain, sign, largest_tau=sign > 0)  # nu least or largest
     return VarianceCertificate(search.proven, _down(-search.high), search.boxes, seconds, witness)
 

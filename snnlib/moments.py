@@ -35,6 +35,7 @@ from scipy import special
 
 from snnlib import activations
 from snnlib.activations import SELU_ALPHA, SELU_LAMBDA, Activation
+from snnlib.gaussian import _NODES, _OFFSETS, _UNIFORM, _WEIGHTS, _density
 
 _CHUNK = 16_000  # points handled at once, so that the arrays stay in the cache
 _SMALLEST, _LARGEST = 1e-10, 1e10  # a variance below has died out, one above (or such a mean) grows without bound
@@ -468,10 +469,9 @@ def _left_tail(m, v, s, a, phi, mills, q):
 
 
 # --- every other activation by quadrature ----------------------------------------------------------------------------
+#
+# With the nodes and the cuts of `gaussian.expectation`, but row by row, because each is centred by its own f(m).
 
-_NODES, _WEIGHTS = legendre.leggauss(24)
-_CUTS = np.array([-16.0, -8, -3, 3, 8, 16])  # where the line is cut, in standard deviations,
-_OFFSETS = np.array([-175.0, -35, -7, -1.5, 1.5, 7, 35, 175])  # and around 0 and each kink, in units of z
 _NARROW = 0.1  # standard deviation up to which a smooth f is integrated by the trapezoidal rule
 _TRAPEZOIDAL = np.arange(-20, 21) / 2
 _INNER_NODES, _INNER_WEIGHTS = (legendre.leggauss(6)[0] + 1) / 2, legendre.leggauss(6)[1] / 2
@@ -514,7 +514,7 @@ def _rules(a: Activation, m: np.ndarray, v: np.ndarray) -> Iterator[tuple]:
     """
     s = np.sqrt(v)
     kinks = np.asarray(a.kinks, np.float64)
-    smooth = (s <= _NARROW) & (np.abs(np.subtract.outer(kinks, m)) > _CUTS[-1] * s).all(axis=0)
+    smooth = (s <= _NARROW) & (np.abs(np.subtract.outer(kinks, m)) > _UNIFORM[-1] * s).all(axis=0)
     rules = (smooth, _trapezoidal, _narrow_difference), (~smooth, _panels, _wide_difference)
     for chosen, rule, difference in rules:
         part = np.flatnonzero(chosen)
@@ -541,19 +541,19 @@ def _wide_difference(a: Activation, m: np.ndarray, step: np.ndarray) -> np.ndarr
 def _trapezoidal(m: np.ndarray, s: np.ndarray, kinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights where f varies slowly over all of the Gaussian."""
     x = np.broadcast_to(_TRAPEZOIDAL, (len(m), len(_TRAPEZOIDAL)))
-    return x, np.exp(-x * x / 2) / np.sqrt(2 * np.pi) / 2
+    return x, _density(x) / 2
 
 
 def _panels(m: np.ndarray, s: np.ndarray, kinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of Gauss-Legendre on panels between cuts; some panels have no width."""
     points = np.unique(np.append(kinks, 0.0))
     cuts = np.append(points, np.add.outer(points, _OFFSETS))
-    scaled = np.clip((cuts - m[:, None]) / np.maximum(s, _TINY)[:, None], -_CUTS[-1], _CUTS[-1])
-    edges = np.sort(np.concatenate([np.broadcast_to(_CUTS, (len(m), len(_CUTS))), scaled], axis=1), axis=1)
+    scaled = np.clip((cuts - m[:, None]) / np.maximum(s, _TINY)[:, None], -_UNIFORM[-1], _UNIFORM[-1])
+    edges = np.sort(np.concatenate([np.broadcast_to(_UNIFORM, (len(m), len(_UNIFORM))), scaled], axis=1), axis=1)
     half = np.diff(edges, axis=1)[..., None] / 2
     x = (edges[:, :-1, None] + half + half * _NODES).reshape(len(m), -1)
     weights = (half * _WEIGHTS).reshape(len(m), -1)
-    return x, weights * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    return x, weights * _density(x)
 
 
 # --- fixed points ----------------------------------------------------------------------------------------------------

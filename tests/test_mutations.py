@@ -276,8 +276,8 @@ MUTATIONS = {
         ),
         (
             "the least nu ignores nu_min",
-            "return (arb(0), slope) if v[0] >= kink else (_exact(domain.nu[0]), arb(0))",
-            "return (arb(0), slope)",
+            "return sloped if sign * (_middle(v) - kink) > 0 else constant",
+            "return sloped",
         ),
         ("a refutation of Theorem 3 names the wrong point", "largest_tau=sign > 0", "largest_tau=True"),
     ],

@@ -178,15 +178,15 @@ def build(old, new):
     """Build the book; return None, or what went wrong."""
     if not only_pages_changed(old, new):
         remove_book()
-    alone = rewritten_alone(old, new)
+    changed = rewritten_alone(old, new)
     MANIFEST.unlink(missing_ok=True)
     start = time.time()
-    succeeded, messages = run_sphinx(write_all=not alone)
+    succeeded, messages = run_sphinx(write_all=not changed)
     if (HTML / f"{pages()[0]}.html").exists():
         write_index()
     if not succeeded:
         return f"{messages}\nthe book has the faults above, so this build does not count (log: {LOG.relative_to(ROOT)})"
-    missing = missing_pages(since=start - 2, among=alone)
+    missing = missing_pages(since=start - 2, among=changed)
     if missing:
         names = ", ".join(str(path.relative_to(ROOT)) for path in missing)
         return f"the book lacks pages: {names} (log: {LOG.relative_to(ROOT)})"

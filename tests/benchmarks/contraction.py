@@ -1,13 +1,11 @@
 """How fast the theorems on self-normalizing networks are proven, and with how many boxes; one core is used."""
 
 import math
-import os
-import platform
 import statistics
 import sys
-import time
 
 import flint
+from run import seconds
 
 from snnlib.contraction import THEOREM_1, THEOREM_2, THEOREM_3, THEOREM_3_APPENDIX, certify
 from snnlib.contraction import certify_decrease as decrease
@@ -40,30 +38,18 @@ def theorem_3():
     return all(proof.proven for proof in proofs), f"nu~ - nu >= {margin}", sum(proof.boxes for proof in proofs)
 
 
-def median_seconds(function):
-    """Over ROUNDS rounds, after one to warm up."""
-    function()
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def main():
     """Print everything; exit with 1 when a goal is missed."""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}")
     print(f"python-flint {flint.__version__}; medians of {ROUNDS} rounds\n")
     met, boxes_1 = True, 0
     print("               seconds   goal   boxes   proven")
     for prove, (name, goal) in zip((theorem_1, theorem_2, theorem_3), GOALS.items(), strict=True):
         proven, what, boxes = prove()
-        seconds = median_seconds(prove)
+        taken = statistics.median(seconds(prove) for _ in range(ROUNDS))
         boxes_1 = boxes_1 or boxes
-        reached = proven and seconds <= goal
+        reached = proven and taken <= goal
         met = met and reached
-        print(f"  {name} {seconds:11.3f} {goal:6.0f} {boxes:7}   {what}: {'met' if reached else 'MISSED'}")
+        print(f"  {name} {taken:11.3f} {goal:6.0f} {boxes:7}   {what}: {'met' if reached else 'MISSED'}")
     points = math.prod(math.ceil(length / distance) + 1 for length, distance in GRID)
     print(f"\nThe paper's grid for Theorem 1 has {points:.2g} points: {points / boxes_1:,.0f} for one box here")
     return 0 if met else 1
