@@ -46,6 +46,8 @@ bench: environment ## measure the speed of the library, and how hard the bacteri
 	@PYTHONPATH=tests $(PY) tests/benchmarks/run.py
 	@PYTHONPATH=tests $(PY) tests/benchmarks/moments.py
 	@PYTHONPATH=tests $(PY) tests/benchmarks/contraction.py
+	@PYTHONPATH=tests $(PY) tests/benchmarks/training.py
+	@PYTHONPATH=tests $(PY) tests/benchmarks/ensembles.py
 	@$(PY) tests/benchmarks/bacteria.py
 
 mutate: environment ## plant errors in the library and show that tests notice them

@@ -1,4 +1,5 @@
-"""Data sets: Fashion-MNIST (fetched once), bacteria (drawn in code), small tables (shipped with scikit-learn).
+"""Data sets: Fashion-MNIST and the test images of MNIST (fetched once), bacteria (drawn in code), small tables
+(shipped with scikit-learn).
 
 Pictures are `Images`: rows of 784 standardized grey values, x = (pixel / 255 - mean) / std with two fixed numbers per
 data set. Tables are `Table`. Whatever is wrong with data on disk or on the network is one `DataError`, which names the
@@ -39,27 +40,15 @@ FASHION_CLASSES = (
 )
 FASHION_MEAN, FASHION_STD = 0.28604, 0.35302  # of the grey values of all 60,000 training images, in units of 255
 
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # the same of MNIST's 60,000 training images, in its customary four digits
+
 _SIDE = 28
-_FILES = {
-    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
-    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
-}
-_COUNTS = {"train": 60_000, "test": 10_000}
-_MD5 = {
-    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-}
-_BASE_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-_COMMAND = "python -m snnlib data fashion-mnist"
 
 _RETRIES = 2
 _TIMEOUT = 30.0  # seconds that the server may be silent
 _SLOWEST = 1000  # bytes per second that must arrive, over _TIMEOUT
 _LARGEST = 2**25  # bytes; the largest official file has 26 MB
-_PARTIAL = ".fashion-mnist-"  # begins the name of a folder in which a download grows
-_ABANDONED = 600  # seconds without a change after which such a folder belongs to nobody: a live download would time out
+_ABANDONED = 600  # seconds without a change after which a download's folder belongs to nobody: a live one times out
 
 _MOST_BYTES = 2**30  # that an IDX file may declare
 _MOST_DIMENSIONS = 4
@@ -128,6 +117,64 @@ class Table:
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A set of pictures on the network: where it comes from, and what its files must be."""
+
+    name: str  # on the command line, and of the folder in which the files lie
+    title: str
+    url: str
+    files: dict[str, tuple[str, str]]  # for each split those of the images and of the labels
+    counts: dict[str, int]  # of the pictures in each split
+    md5: dict[str, str]
+    class_names: tuple[str, ...]
+    mean: float
+    std: float
+
+    def command(self, root: str | os.PathLike | None = None) -> str:
+        """What one types to fetch it."""
+        return f"python -m snnlib data {self.name}" + ("" if root is None else f" --root {root}")
+
+
+_FASHION = _Source(
+    name="fashion-mnist",
+    title="Fashion-MNIST",
+    url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    files={
+        "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+        "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+    },
+    counts={"train": 60_000, "test": 10_000},
+    md5={
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    },
+    class_names=FASHION_CLASSES,
+    mean=FASHION_MEAN,
+    std=FASHION_STD,
+)
+_MNIST = _Source(
+    name="mnist-t10k",
+    title="MNIST's test set",
+    url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+    files={"test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")},
+    counts={"test": 10_000},
+    md5={
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
+    class_names=tuple("0123456789"),
+    mean=MNIST_MEAN,
+    std=MNIST_STD,
+)
+
+
+def _sources() -> dict[str, _Source]:
+    return {source.name: source for source in (_FASHION, _MNIST)}
+
+
 def fashion_mnist(
     split: str = "train", limit: int | None = None, root: str | os.PathLike | None = None, download: bool = True
 ) -> Images:
@@ -154,38 +201,63 @@ def fashion_mnist(
     Raises DataError when a file is missing, damaged, not the official one, cannot be fetched, or holds fewer than
     `limit` pictures; ValueError for a split or a limit that make no sense.
     """
-    _check_choice("split", split, _FILES)
+    _check_choice("split", split, _FASHION.files)
+    return _load(_FASHION, split, limit, root, download)
+
+
+def mnist_t10k(limit: int | None = None, root: str | os.PathLike | None = None, download: bool = True) -> Images:
+    """The 10,000 test images of MNIST (LeCun, Cortes and Burges, 1998): handwritten digits.
+
+    They are one set, without a split: an experiment that needs training and test pictures divides them itself, and its
+    results are then none on "the MNIST test set".
+
+    limit, root, download, what is checked and what is raised as in `fashion_mnist`; the folder is `mnist-t10k/`, from
+    2 MB of download.
+
+    Returns `Images` with mean 0.1307 and std 0.3081. These are constants, customary for MNIST and taken over its 60,000
+    training images, so that limit does not change the scale of a picture.
+    """
+    return _load(_MNIST, "test", limit, root, download)
+
+
+def _load(source: _Source, split: str, limit: int | None, root: str | os.PathLike | None, download: bool) -> Images:
     limit = _checked_count("limit", limit)
-    images, labels = _ready(_FILES[split], root, download)
-    count = _checked_shapes(images, labels, split)
+    images, labels = _ready(source, source.files[split], root, download)
+    count = _checked_shapes(images, labels, source.counts[split])
     if limit is not None and limit > count:
-        more = "" if count == _COUNTS[split] else f", or get the full set: unset SNN_DATA and run `{_COMMAND}`"
+        full = count == source.counts[split]
+        more = "" if full else f", or get the full set: unset SNN_DATA and run `{source.command()}`"
         raise DataError(f"{images} holds {count:,} images, fewer than limit = {limit:,}: ask for fewer{more}")
     y = read_idx(labels, limit)
-    _check_labels(y, labels)
-    return _images(read_idx(images, limit), y, FASHION_CLASSES, FASHION_MEAN, FASHION_STD)
+    _check_labels(y, labels, len(source.class_names))
+    return _images(read_idx(images, limit), y, source.class_names, source.mean, source.std)
 
 
-def fetch_fashion_mnist(root: str | os.PathLike | None = None) -> Path:
-    """Fetch those of the four files that are missing; return the folder in which they lie.
+def fetch(name: str, root: str | os.PathLike | None = None) -> Path:
+    """Fetch those files of "fashion-mnist" or "mnist-t10k" that are missing; return the folder in which they lie.
 
-    root as in `fashion_mnist`. Raises DataError as it does.
+    root as in `fashion_mnist`. Raises DataError as it does, ValueError for another name.
     """
-    return _ready(_MD5, root, download=True)[0].parent
+    _check_choice("name", name, _sources())
+    source = _sources()[name]
+    return _ready(source, list(source.md5), root, download=True)[0].parent
 
 
-def check_fashion_mnist(root: str | os.PathLike | None = None) -> tuple[Path, dict[str, int]]:
-    """(folder, number of pictures in each split), after all four files were read to their ends; fetches nothing.
+def check(name: str, root: str | os.PathLike | None = None) -> str:
+    """A sentence on where the set lies and how many pictures it has, after all its files were read to their ends.
 
-    root as in `fashion_mnist`. Raises DataError at the first file that is missing or wrong.
+    name and root as in `fetch`; nothing is fetched. Raises DataError at the first file that is missing or wrong.
     """
-    counts = {}
-    for split, names in _FILES.items():
-        images, labels = _ready(names, root, download=False)
-        counts[split] = _checked_shapes(images, labels, split)
-        _check_labels(read_idx(labels), labels)
+    _check_choice("name", name, _sources())
+    source = _sources()[name]
+    counts = []
+    for split, names in source.files.items():
+        images, labels = _ready(source, names, root, download=False)
+        count = _checked_shapes(images, labels, source.counts[split])
+        _check_labels(read_idx(labels), labels, len(source.class_names))
         read_idx(images)
-    return images.parent, counts
+        counts.append(f"{count:,} {'training' if split == 'train' else split}")
+    return f"{source.title} lies in {images.parent}: {' and '.join(counts)} images, all sound"
 
 
 def bacteria(split: str = "train", n: int | None = None, seed: int = 0) -> Images:
@@ -359,57 +431,57 @@ def _declared(shape: tuple[int, ...]) -> str:
     return f"{' x '.join(map(str, shape))} = {math.prod(shape):,} bytes"
 
 
-# --- Fashion-MNIST on disk -------------------------------------------------------------------------------------------
+# --- pictures on disk ------------------------------------------------------------------------------------------------
 
 
-def _folder(root: str | os.PathLike | None) -> tuple[Path, bool]:
-    """(the folder of the four files, whether they must be the official ones)."""
+def _folder(source: _Source, root: str | os.PathLike | None) -> tuple[Path, bool]:
+    """(the folder of the files, whether they must be the official ones)."""
     if root is None and os.environ.get("SNN_DATA"):
-        return Path(os.environ["SNN_DATA"]).expanduser() / "fashion-mnist", False
+        return Path(os.environ["SNN_DATA"]).expanduser() / source.name, False
     if root is not None:
-        return Path(root).expanduser() / "fashion-mnist", True
+        return Path(root).expanduser() / source.name, True
     repository = Path(__file__).resolve().parents[1]
     if (repository / "pyproject.toml").is_file():
-        return repository / "data" / "fashion-mnist", True
-    return Path(_module("pooch").os_cache("snnlib")) / "fashion-mnist", True
+        return repository / "data" / source.name, True
+    return Path(_module("pooch").os_cache("snnlib")) / source.name, True
 
 
-def _ready(names: Sequence[str], root: str | os.PathLike | None, download: bool) -> list[Path]:
+def _ready(source: _Source, names: Sequence[str], root: str | os.PathLike | None, download: bool) -> list[Path]:
     """The paths of the named files, fetched where they were missing, and official unless SNN_DATA names their place."""
-    folder, official = _folder(root)
+    folder, official = _folder(source, root)
     paths = [folder / name for name in names]
     missing = [path for path in paths if not os.path.lexists(path)]
     if missing and not official:
         raise DataError(
             f"{missing[0]} is missing: SNN_DATA names this place, so nothing is fetched; "
-            f"put the file there, or unset SNN_DATA and run `{_COMMAND}`"
+            f"put the file there, or unset SNN_DATA and run `{source.command()}`"
         )
-    command = _COMMAND if root is None else f"{_COMMAND} --root {root}"
+    command = source.command(root)
     if missing and not download:
         raise DataError(f"{missing[0]} is missing: run `{command}`")
     if missing:
-        _fetch(folder, command)
+        _fetch(source, folder, command)
     if official:
         for path in paths:
-            _check_md5(path, command)
+            _check_md5(path, source.md5[path.name], command)
     return paths
 
 
-def _check_md5(path: Path, command: str) -> None:
+def _check_md5(path: Path, expected: str, command: str) -> None:
     try:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}): make it readable or delete it") from error
-    if found != _MD5[path.name]:
+    if found != expected:
         raise DataError(
-            f"{path} is not the official file (MD5 {found}, not {_MD5[path.name]}): delete it and run `{command}`, "
+            f"{path} is not the official file (MD5 {found}, not {expected}): delete it and run `{command}`, "
             "or set SNN_DATA to use other files as they are"
         )
 
 
-def _checked_shapes(images: Path, labels: Path, split: str) -> int:
-    """The number of images, if both headers are those of Fashion-MNIST and agree; reads the headers only."""
+def _checked_shapes(images: Path, labels: Path, most: int) -> int:
+    """The number of images, at most `most`, if both headers are those of such a set and agree; reads headers only."""
     shapes = []
     for path in (images, labels):
         with _opened(path) as (stream, capacity):
@@ -419,47 +491,48 @@ def _checked_shapes(images: Path, labels: Path, split: str) -> int:
         raise DataError(f"{images} declares {_declared(shapes[0])}, not pictures of {_SIDE} x {_SIDE}: {_REPLACE}")
     if len(label_shape) != 1:
         raise DataError(f"{labels} declares {_declared(label_shape)}, not one label per image: {_REPLACE}")
-    if count > _COUNTS[split]:
-        raise DataError(f"{images} declares {count:,} images, but the set has {_COUNTS[split]:,}: {_REPLACE}")
+    if count > most:
+        raise DataError(f"{images} declares {count:,} images, but the set has {most:,}: {_REPLACE}")
     if label_shape[0] != count:
         raise DataError(f"{labels} holds {label_shape[0]:,} labels for {count:,} images in {images.name}: {_REPLACE}")
     return count
 
 
-def _check_labels(y: np.ndarray, path: Path) -> None:
-    wrong = y >= len(FASHION_CLASSES)
+def _check_labels(y: np.ndarray, path: Path, classes: int) -> None:
+    wrong = y >= classes
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise DataError(f"{path} holds the label {y[row]} (entry {row}), labels are 0 to 9: {_REPLACE}")
+        raise DataError(f"{path} holds the label {y[row]} (entry {row}), labels are 0 to {classes - 1}: {_REPLACE}")
 
 
-# --- Fashion-MNIST on the network ------------------------------------------------------------------------------------
+# --- pictures on the network -----------------------------------------------------------------------------------------
 
 
 class _RefusedError(Exception):
     """The server answered, and to ask it again would not help."""
 
 
-def _fetch(folder: Path, command: str) -> None:
-    """Fetch the missing ones of the four files into the folder.
+def _fetch(source: _Source, folder: Path, command: str) -> None:
+    """Fetch the missing files of the set into the folder.
 
     Each grows in a folder of this process's own, beside `folder`, and is renamed once its MD5 is right: a file is there
     in full or not at all, and processes that start at once do not disturb each other. What a killed process left
     behind is removed by the next one.
     """
     pooch = _module("pooch")
-    registry = {name: f"md5:{md5}" for name, md5 in _MD5.items()}
+    registry = {name: f"md5:{md5}" for name, md5 in source.md5.items()}
+    growing = f".{source.name}-"  # begins the name of a folder in which a download grows
     path = folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder.parent)
+        _remove_abandoned(folder.parent, growing)
         with (
             _silent(pooch.get_logger()),
-            tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder.parent, ignore_cleanup_errors=True) as partial,
+            tempfile.TemporaryDirectory(prefix=growing, dir=folder.parent, ignore_cleanup_errors=True) as partial,
         ):
-            source = pooch.Pooch(Path(partial), _BASE_URL, registry=registry, retry_if_failed=_RETRIES)
-            for path in [folder / name for name in _MD5 if not os.path.lexists(folder / name)]:
-                complete = source.fetch(path.name, downloader=_download)
+            site = pooch.Pooch(Path(partial), source.url, registry=registry, retry_if_failed=_RETRIES)
+            for path in [folder / name for name in source.md5 if not os.path.lexists(folder / name)]:
+                complete = site.fetch(path.name, downloader=_download)
                 folder.mkdir(exist_ok=True)
                 os.replace(complete, path)
     except OSError as error:
@@ -469,7 +542,7 @@ def _fetch(folder: Path, command: str) -> None:
         ) from error
     except (_RefusedError, ValueError) as error:
         raise DataError(
-            f"{path} could not be fetched from {_BASE_URL}: {error}; check the network and run `{command}` again, "
+            f"{path} could not be fetched from {source.url}: {error}; check the network and run `{command}` again, "
             "or put the file there by hand"
         ) from error
 
@@ -485,8 +558,8 @@ def _silent(logger: logging.Logger) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _remove_abandoned(root: Path) -> None:
-    for partial in root.glob(f"{_PARTIAL}*"):
+def _remove_abandoned(root: Path, prefix: str) -> None:
+    for partial in root.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):  # another process may be faster
             latest = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
             if time.time() - latest > _ABANDONED:

@@ -31,24 +31,33 @@ def chromium():
     return path
 
 
-def missing_data():
+# How a chapter loads a set of real pictures, what the set is called, and the name by which it is fetched.
+REAL_PICTURES = {
+    "fashion_mnist(": ("Fashion-MNIST", "fashion-mnist"),
+    "mnist_t10k(": ("MNIST", "mnist-t10k"),
+}
+
+
+def missing_data(call):
     """Return why the real pictures cannot be used, or None. Damaged ones are no reason to skip: chapters then fail."""
+    title, name = REAL_PICTURES[call]
     try:
-        datasets.fashion_mnist("train", limit=1, download=False)
+        getattr(datasets, call.removesuffix("("))(limit=1, download=False)
     except datasets.DataError as error:
         if "is missing" in str(error):
-            return "no Fashion-MNIST: set SNN_DATA or run `python -m snnlib data fashion-mnist`"
+            return f"no {title}: set SNN_DATA or run `python -m snnlib data {name}`"
     return None
 
 
 def pytest_collection_modifyitems(items):
     """Skip the chapters that need real pictures where there are none; a test run fetches nothing."""
-    chapters = {item.path for item in items if item.path.suffix == ".ipynb"}
-    in_need = {path for path in chapters if "fashion_mnist(" in path.read_text(encoding="utf-8")}
-    reason = missing_data() if in_need else None
-    for item in items:
-        if reason and item.path in in_need:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    chapters = {item.path: item.path.read_text(encoding="utf-8") for item in items if item.path.suffix == ".ipynb"}
+    for call in REAL_PICTURES:
+        in_need = {path for path, text in chapters.items() if call in text}
+        reason = missing_data(call) if in_need else None
+        for item in items:
+            if reason and item.path in in_need:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def skip_reason(report):

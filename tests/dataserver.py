@@ -176,7 +176,8 @@ def command(url, *arguments, before=""):
     program = (
         "import runpy, signal, sys, snnlib.datasets as d\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in what a shell runs in the background
-        f"d._BASE_URL, d._MD5, d._RETRIES = {url!r}, {MD5!r}, 0\n"
+        f"import dataclasses\nd._FASHION = dataclasses.replace(d._FASHION, url={url!r}, md5={MD5!r})\n"
+        "d._RETRIES = 0\n"
         f"sys.argv = ['snnlib', *{[str(a) for a in arguments]!r}]\n"
         f"{before}\n"
         "runpy.run_module('snnlib', run_name='__main__')\n"

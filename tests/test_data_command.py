@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from dataserver import COMPLETE, FILES, MD5, command, lay_out, listing, serving
@@ -18,9 +19,11 @@ FETCH = "python -m snnlib data fashion-mnist"
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """The tiny set is the official one; no network, no settings of the user."""
-    monkeypatch.setattr(datasets, "_MD5", MD5)
+    mnist = {name: MD5[name] for name in datasets._MNIST.md5}
+    at = "http://127.0.0.1:9/"  # nobody listens there
+    monkeypatch.setattr(datasets, "_FASHION", replace(datasets._FASHION, md5=MD5, url=at))
+    monkeypatch.setattr(datasets, "_MNIST", replace(datasets._MNIST, md5=mnist, url=at))
     monkeypatch.setattr(datasets, "_RETRIES", 0)
-    monkeypatch.setattr(datasets, "_BASE_URL", "http://127.0.0.1:9/")  # nobody listens there
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.delenv("SNN_DATA", raising=False)
 
@@ -33,13 +36,26 @@ def snnlib(*arguments, **environ):
 
 def test_the_set_is_fetched_and_its_place_is_said(tmp_path, monkeypatch, capsys):
     with serving() as server:
-        monkeypatch.setattr(datasets, "_BASE_URL", server.url("good"))
+        monkeypatch.setattr(datasets, "_FASHION", replace(datasets._FASHION, url=server.url("good")))
         assert main(["data", "fashion-mnist", "--root", str(tmp_path)]) == 0
         said = f"Fashion-MNIST lies in {tmp_path}/fashion-mnist: 7 training and 3 test images, all sound\n"
         assert capsys.readouterr() == (said, "")
         assert listing(tmp_path) == COMPLETE and len(server.asked) == 4
         assert main(["data", "fashion-mnist", "--root", str(tmp_path)]) == 0
         assert capsys.readouterr() == (said, "") and len(server.asked) == 4
+
+
+def test_the_test_images_of_mnist_are_fetched_by_their_name(tmp_path, monkeypatch, capsys):
+    with serving() as server:
+        monkeypatch.setattr(datasets, "_MNIST", replace(datasets._MNIST, url=server.url("good")))
+        assert main(["data", "mnist-t10k", "--root", str(tmp_path)]) == 0
+        assert sorted(server.asked) == sorted(datasets._MNIST.md5)
+    said = f"MNIST's test set lies in {tmp_path}/mnist-t10k: 3 test images, all sound\n"
+    assert capsys.readouterr() == (said, "")
+    assert main(["data", "--check", "mnist-t10k", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr() == (said, "")
+    assert main(["data", "--check", "--root", str(tmp_path)]) == 1
+    assert f"is missing: run `{FETCH} --root" in capsys.readouterr().err
 
 
 def test_check_reads_every_file_and_fetches_nothing(tmp_path, capsys):
@@ -104,11 +120,15 @@ def test_the_examples_in_the_help_are_accepted(arguments, capsys, tmp_path, monk
     assert caught.value.code == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  python -m snnlib ")]
     assert lines
-    monkeypatch.setenv("SNN_DATA", str(lay_out(tmp_path)))
+    lay_out(tmp_path)
+    (tmp_path / "mnist-t10k").mkdir()
+    for name in datasets._MNIST.md5:
+        (tmp_path / "mnist-t10k" / name).write_bytes(FILES[name])
     for line in lines:
         words = line.split("  ")[1].split()[3:]  # what follows two spaces explains
         main([*words, "--root", str(tmp_path)])
-        assert capsys.readouterr().out.startswith("Fashion-MNIST lies in ")
+        title = "MNIST's test set" if "mnist-t10k" in words else "Fashion-MNIST"
+        assert capsys.readouterr().out.startswith(f"{title} lies in ")
 
 
 @pytest.mark.parametrize("number, status, errors", [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "")])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from dataserver import COMPLETE, FILES, MD5, command, idx, lay_out, listing, serving, tiny_arrays
 
 from snnlib import datasets
-from snnlib.datasets import DataError, Images, fashion_mnist, read_idx, standardize, tabular
+from snnlib.datasets import DataError, Images, fashion_mnist, mnist_t10k, read_idx, standardize, tabular
 
 ARRAYS = tiny_arrays()
 FIRST = "train-images-idx3-ubyte.gz"
@@ -27,10 +28,19 @@ def nothing_set(monkeypatch):
     monkeypatch.delenv("SNN_DATA", raising=False)
 
 
+def as_official(monkeypatch, **changed):
+    """Change what is known of both sets, as far as they have it: the sums, the address."""
+    for name in ("_FASHION", "_MNIST"):
+        source = getattr(datasets, name)
+        if "md5" in changed:
+            changed["md5"] = {file: MD5[file] for file in source.md5}
+        monkeypatch.setattr(datasets, name, replace(source, **changed))
+
+
 @pytest.fixture
 def tiny(monkeypatch):
-    """Make the tiny set the official one, and its server's failures short."""
-    monkeypatch.setattr(datasets, "_MD5", MD5)
+    """Make the tiny files the official ones, and their server's failures short."""
+    as_official(monkeypatch, md5=MD5)
     monkeypatch.setattr(datasets, "_RETRIES", 0)
     monkeypatch.setattr(datasets, "_TIMEOUT", 0.5)
 
@@ -38,7 +48,7 @@ def tiny(monkeypatch):
 @pytest.fixture
 def server(tiny, monkeypatch):
     with serving() as server:
-        server.behave = lambda behaviour: monkeypatch.setattr(datasets, "_BASE_URL", server.url(behaviour))
+        server.behave = lambda behaviour: as_official(monkeypatch, url=server.url(behaviour))
         yield server
 
 
@@ -239,6 +249,48 @@ def test_more_images_than_there_are_is_an_error_that_says_so(tmp_path, given):
     assert "unset SNN_DATA and run `python -m snnlib data fashion-mnist`" in said
 
 
+def lay_out_mnist(folder, **changed):
+    """The tiny test files, as mnist-t10k."""
+    laid = lay_out(folder / "all", **changed) / "fashion-mnist"
+    for path in laid.glob("train-*"):
+        path.unlink()
+    laid.rename(folder / "mnist-t10k")
+    laid.parent.rmdir()
+    return folder
+
+
+def test_mnist_is_standardized_with_its_own_two_numbers(tmp_path, given):
+    given(lay_out_mnist(tmp_path))
+    pixels, labels = ARRAYS["t10k"]
+    images = mnist_t10k()
+    assert (images.x.dtype, images.y.dtype) == (np.float32, np.int64)
+    np.testing.assert_allclose(images.x, (pixels.reshape(-1, 784) / 255 - 0.1307) / 0.3081, rtol=3e-7, atol=1e-7)
+    np.testing.assert_array_equal(images.pixels, pixels)
+    assert images.y.tolist() == labels.tolist() and images.class_names == tuple(map(str, range(10)))
+    np.testing.assert_array_equal(mnist_t10k(limit=2).x, images.x[:2])
+    said = failure(mnist_t10k, limit=4)
+    assert (
+        f"{tmp_path}/mnist-t10k/t10k-images" in said and "holds 3 images, fewer than limit = 4: ask for fewer" in said
+    )
+    assert "unset SNN_DATA and run `python -m snnlib data mnist-t10k`" in said
+    with pytest.raises(ValueError, match="limit must be a whole number >= 1, got 0"):
+        mnist_t10k(limit=0)
+
+
+def test_files_that_are_not_those_of_mnist_are_refused(tmp_path, given):
+    given(lay_out_mnist(tmp_path, t10k_images=declares(10_001, 28, 28)))
+    assert "10,001 images, but the set has 10,000" in failure(mnist_t10k)
+    given(lay_out_mnist(tmp_path / "other", t10k_labels=gzip.compress(idx([1, 2, 10]))))
+    assert "the label 10 (entry 2), labels are 0 to 9" in failure(mnist_t10k)
+    assert failure(datasets.check, "mnist-t10k") == failure(mnist_t10k)
+
+
+@pytest.mark.parametrize("call", [datasets.fetch, datasets.check])
+def test_another_set_is_refused(call):
+    with pytest.raises(ValueError, match="name must be one of fashion-mnist, mnist-t10k; got 'mnist'"):
+        call("mnist")
+
+
 def declares(n, *picture):
     """A gzipped file whose header declares n pictures, and that holds a few bytes in truth."""
     header = bytes([0, 0, 8, 1 + len(picture)]) + np.array([n, *picture], ">u4").tobytes()
@@ -264,13 +316,13 @@ def test_files_that_are_not_the_set_are_refused_before_anything_is_allocated(tmp
     said = failure(fashion_mnist)
     assert f"{tmp_path}/fashion-mnist/{file}-idx" in said and message in said and "replace it by a good copy" in said
     assert peak_memory(fashion_mnist) < 2e6  # 47 MB are declared at most
-    assert failure(datasets.check_fashion_mnist) == said
+    assert failure(datasets.check, "fashion-mnist") == said
 
 
 def test_the_first_labels_alone_are_checked_with_limit_and_all_of_them_by_check(tmp_path, given):
     given(lay_out(tmp_path, train_labels=gzip.compress(idx([0, 1, 2, 9, 10, 3, 4]))))
     assert fashion_mnist(limit=4).y.tolist() == [0, 1, 2, 9]
-    assert "the label 10" in failure(datasets.check_fashion_mnist)
+    assert "the label 10" in failure(datasets.check, "fashion-mnist")
 
 
 @pytest.mark.parametrize("split", ["training", "val", "", None, ["train"]])
@@ -345,6 +397,21 @@ def test_the_first_2000_real_pictures_have_nearly_mean_0_and_variance_1(real):
     assert abs(x.mean()) < 0.03 and abs(x.std() - 1) < 0.03
 
 
+def test_the_real_test_images_of_mnist_are_what_the_file_holds(monkeypatch):
+    """Their first labels, and how many of each there are, as everybody finds them."""
+    path = _REAL / "mnist-t10k" / "t10k-images-idx3-ubyte.gz"
+    if not path.exists():
+        pytest.skip("no MNIST: set SNN_DATA or run `python -m snnlib data mnist-t10k`")
+    monkeypatch.setenv("SNN_DATA", str(_REAL))
+    images = mnist_t10k()
+    assert images.y[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert np.bincount(images.y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    raw = np.frombuffer(gzip.decompress(path.read_bytes())[16:], np.uint8)
+    np.testing.assert_array_equal(images.pixels.ravel(), raw)
+    # 10,000 pictures other than those that the two numbers are taken over: 1 % apart in either
+    assert abs(images.x.mean(dtype=float)) < 0.01 and abs(images.x.std(dtype=float) - 1) < 0.01
+
+
 # --- where the files lie ---------------------------------------------------------------------------------------------
 
 
@@ -393,13 +460,19 @@ def test_files_that_are_not_the_official_ones_are_taken_from_snn_data_only(tmp_p
 
 
 def test_the_published_checksums_and_address_are_those_of_the_set():
-    assert datasets._BASE_URL == "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-    assert [datasets._MD5[name] for names in datasets._FILES.values() for name in names] == [
+    fashion, mnist = datasets._FASHION, datasets._MNIST
+    assert fashion.url == "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+    assert [fashion.md5[name] for names in fashion.files.values() for name in names] == [
         "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "25c81989df183df01b3e8a0aad5dffbe",
         "bef4ecab320f06d8554ea6380940ec79",
         "bb300cfdad3c16e7a12a480ee83cd310",
     ]
+    assert mnist.url == "https://ossci-datasets.s3.amazonaws.com/mnist/"
+    assert mnist.md5 == {  # as torchvision publishes them
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    }
 
 
 # --- fetching --------------------------------------------------------------------------------------------------------
@@ -414,6 +487,22 @@ def test_the_four_files_are_fetched_once(tmp_path, server, capfd, behaviour):
     fashion_mnist("test", root=root)
     assert len(server.asked) == 4
     assert capfd.readouterr() == ("", "")  # not a terminal: no progress, no announcement
+
+
+def test_the_two_files_of_mnist_are_fetched_once_into_their_own_folder(tmp_path, server, monkeypatch):
+    """Files of the same names lie in the folder of Fashion-MNIST; neither set takes the other's."""
+    server.behave("good")
+    monkeypatch.setattr(datasets, "_FASHION", replace(datasets._FASHION, url="http://127.0.0.1:9/"))  # not from there
+    lay_out(tmp_path, t10k_labels=gzip.compress(idx([0, 0, 0])))
+    np.testing.assert_array_equal(mnist_t10k(root=tmp_path).y, ARRAYS["t10k"][1])
+    mnist_t10k(root=tmp_path)
+    assert sorted(server.asked) == sorted(datasets._MNIST.md5)
+    assert sorted(path.name for path in (tmp_path / "mnist-t10k").iterdir()) == sorted(server.asked)
+    assert datasets.fetch("mnist-t10k", tmp_path) == tmp_path / "mnist-t10k"
+    lay_out_mnist(tmp_path / "elsewhere", t10k_labels=gzip.compress(idx([0, 0, 0])))
+    said = failure(mnist_t10k, root=tmp_path / "elsewhere")
+    assert "t10k-labels-idx1-ubyte.gz is not the official file (MD5 " in said
+    assert f"run `python -m snnlib data mnist-t10k --root {tmp_path}/elsewhere`" in said
 
 
 def test_only_what_is_missing_is_fetched(tmp_path, server):
@@ -483,7 +572,7 @@ def test_only_what_may_pass_is_tried_again(tmp_path, server, monkeypatch, behavi
 
 def test_no_network_is_one_clear_line(tmp_path, server, monkeypatch):
     server.behave("good")
-    monkeypatch.setattr(datasets, "_BASE_URL", "http://127.0.0.1:9/")  # nobody listens there
+    as_official(monkeypatch, url="http://127.0.0.1:9/")  # nobody listens there
     assert "the connection failed ([Errno" in failure(fashion_mnist, root=tmp_path)
     assert listing(tmp_path) == []
 
