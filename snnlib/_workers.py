@@ -229,9 +229,10 @@ _PATIENCE = 10.0  # seconds in which a scheduler must answer and have a worker
 
 def on_cluster(runs: list[Settings], address: str) -> Iterator[tuple[Settings, Settings | str]]:
     """Make runs on the workers of a Dask cluster. When a worker dies the scheduler gives its runs to others, until one
-    has cost several workers their lives (`distributed.scheduler.allowed-failures`)."""
+    was with several workers when they died (`distributed.scheduler.allowed-failures`). It need not have been the cause,
+    for others wait at the same worker; so each such run is made once more, alone."""
     try:
-        from dask.distributed import Client, as_completed
+        from dask.distributed import Client, KilledWorker
     except ImportError as error:
         raise LostError(f'a cluster needs dask ({_one_line(error)}): pip install "snnlib[cluster]"') from error
     try:
@@ -243,20 +244,38 @@ def on_cluster(runs: list[Settings], address: str) -> Iterator[tuple[Settings, S
         ) from error
     with _quiet("distributed", "distributed.client"), client:  # what they would say of a lost scheduler is said here
         _check_workers(client, address)
-        pending = {client.submit(answer, run, key=_key(run), pure=False): run for run in runs}
-        try:
-            for future in as_completed(list(pending), loop=client.loop):
-                run = pending.pop(future)
-                try:
-                    said = future.result()
-                except Exception as error:  # not of the run: `answer` catches those
-                    if future.cancelled() or isinstance(error, OSError):
-                        raise LostError(f"the scheduler at {address} is gone: start it and this sweep again") from error
-                    said = {"failed": _one_line(error)}
-                yield run, _outcome(said)
-        finally:
-            if client.status == "running":
-                client.cancel(list(pending))
+        suspects = []
+        for run, said in _made(client, address, runs):
+            if isinstance(said, KilledWorker):
+                suspects.append(run)
+            else:
+                yield run, said
+        for suspect in suspects:
+            for run, said in _made(client, address, [suspect], "-alone"):
+                yield run, _one_line(said) if isinstance(said, KilledWorker) else said
+
+
+def _made(client, address: str, runs: list[Settings], suffix: str = "") -> Iterator[tuple[Settings, Any]]:
+    """(run, row, or why it failed, or a KilledWorker) as they are finished."""
+    from dask.distributed import KilledWorker, as_completed
+
+    pending = {client.submit(answer, run, key=_key(run) + suffix, pure=False): run for run in runs}
+    try:
+        for future in as_completed(list(pending), loop=client.loop):
+            run = pending.pop(future)
+            try:
+                said = future.result()
+            except KilledWorker as error:
+                yield run, error
+                continue
+            except Exception as error:  # not of the run: `answer` catches those
+                if future.cancelled() or isinstance(error, OSError):
+                    raise LostError(f"the scheduler at {address} is gone: start it and this sweep again") from error
+                said = {"failed": _one_line(error)}
+            yield run, _outcome(said)
+    finally:
+        if client.status == "running":
+            client.cancel(list(pending))
 
 
 @contextlib.contextmanager
