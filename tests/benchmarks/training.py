@@ -134,7 +134,7 @@ def report_memory():
 
 
 def report_cuda():
-    """Print how much faster an epoch of 60,000 examples is than the textbook loop on a GPU; return if the goal is met."""
+    """Print how much faster an epoch of 60,000 examples is than the textbook loop on a GPU; return if it is enough."""
     device = torch.device("cuda")
     x, y = (t.repeat(3, *[1] * (t.ndim - 1)) for t in random_data())
     models = [fully_connected(WIDTHS, seed=0).to(device) for _ in range(2)]
