@@ -20,6 +20,11 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "meanfield": ["tests/test_meanfield.py"],
     "networks": ["tests/test_networks.py"],
     "ensembles": ["tests/test_ensembles.py"],
+    "training": ["tests/test_training.py"],
+    "_steps": ["tests/test_training.py"],
+    "_chain": ["tests/test_training.py"],
+    "_checkpoints": ["tests/test_checkpoints.py"],
+    "sweeps": ["tests/test_sweeps.py"],
     "propagation": ["tests/test_propagation.py"],
     "datasets": ["tests/test_datasets.py"],
     "__main__": ["tests/test_data_command.py", "tests/test_certify_command.py"],
@@ -123,7 +128,11 @@ MUTATIONS = {
         ("the edge of chaos forgets the bias", "_squared_slope(a, q) - sigma_b**2) / q", "_squared_slope(a, q)) / q"),
     ],
     "ensembles": [
-        ("every network takes the first rate", "rates.view(-1, *[1] * (p.ndim - 1)) * g", "rates[0] * g"),
+        (
+            "every network takes the first rate",
+            "self.delta.mul_((rates / self.delta.shape[1]).view(-1, 1, 1))",
+            "self.delta.mul_(rates[0] / self.delta.shape[1])",
+        ),
         ("clipping lengthens short gradients", "(clip / norms).clamp(max=1)", "(clip / norms)"),
         (
             "clipping takes one norm for all",
@@ -131,6 +140,61 @@ MUTATIONS = {
             ".norm() for g in gradients]).norm(dim=0)",
         ),
         ("accuracy leaves the networks in evaluation mode", "            self.train(training)", "            pass"),
+    ],
+    "training": [
+        (
+            "the last rate of the schedule is late by a step",
+            "self.epoch * self.steps + self.k) / (self",
+            "self.epoch * self.steps) / (self",
+        ),
+        (
+            "the last, smaller batch weighs as much as the others",
+            "sizes[-1] = len(self.x) - self.batch_size * (self.steps - 1)",
+            "pass",
+        ),
+        (
+            "early stopping keeps the last parameters",
+            "            self.model.load_state_dict(self.best)",
+            "            pass",
+        ),
+        ("evaluation leaves dropout on", "    model.eval()\n    loss, hits", "    loss, hits"),
+    ],
+    "_steps": [
+        ("momentum is forgotten", "torch._foreach_mul_(self.v, self.momentum)", "torch._foreach_mul_(self.v, 0.0)"),
+        ("adam corrects no bias", "lr / (1 - 0.9**t)", "lr"),
+        ("clipping lengthens short gradients", "(self.clip / norm).clamp(max=1)", "self.clip / norm"),
+        (
+            "every epoch has the same order",
+            "np.random.default_rng((seed, epoch)).permutation",
+            "np.random.default_rng(seed).permutation",
+        ),
+    ],
+    "_chain": [
+        ("the softmax forgets the label", "dz.new_full((1, 1), -1.0)", "dz.new_full((1, 1), 0.0)"),
+        ("a bias gets the gradient of the batch's mean", "torch.sum(dz, 0, out", "torch.mean(dz, 0, out"),
+    ],
+    "_checkpoints": [
+        ("the sum of the tensors is not compared", "if hashlib.sha256(data).hexdigest() != sum_:", "if False:"),
+        (
+            "the JSON is written first",
+            "_write(tensor_file, data)\n            _write(json_file, text)",
+            "_write(json_file, text)\n            _write(tensor_file, data)",
+        ),
+        ("a damaged checkpoint is passed over unasked", "if damage is None or fallback:", "if True:"),
+        ("the last good checkpoint goes", "[: keep - 1], step", "[:0], step"),
+    ],
+    "sweeps": [
+        (
+            "the rate is chosen by the test pictures",
+            'by = "validation_accuracy" if summary',
+            'by = "test_accuracy" if summary',
+        ),
+        ("a run that is done is made again", "if kept.key(run) not in kept.rows", "if True"),
+        (
+            "a line that was cut off counts",
+            'length = content.rfind(b"\\n") + 1  # what',
+            "length = len(content)  # what",
+        ),
     ],
     "networks": [
         ("residual layers forget their input", "return x + y if self.residual else y", "return y"),
@@ -155,9 +219,9 @@ MUTATIONS = {
         ("what follows the declared entries is not looked at", "if count == shape[0] and stream.read(1):", "if False:"),
         ("a header is believed beyond the size of its file", "> capacity:", "> 10**30:"),
         ("labels and images need not be equally many", "if label_shape[0] != count:", "if False:"),
-        ("the label 10 is let through", "wrong = y >= len(FASHION_CLASSES)", "wrong = y > len(FASHION_CLASSES)"),
+        ("the label 10 is let through", "wrong = y >= classes", "wrong = y > classes"),
         ("pictures are divided by the variance", "/ 255 - mean) / std).astype", "/ 255 - mean) / std**2).astype"),
-        ("the MD5 of a file that is there is not compared", "if found != _MD5[path.name]:", "if False:"),
+        ("the MD5 of a file that is there is not compared", "if found != expected:", "if False:"),
         (
             "test rows leak into the scale",
             "mean, std = parts[0].mean(axis=0), parts[0].std(axis=0)",
