@@ -20,7 +20,7 @@ from snnlib import _workers, datasets, sweeps
 from snnlib.__main__ import main
 from snnlib.sweeps import Grid, SweepError, sweep
 
-pytest.importorskip("distributed", reason="no dask and distributed")
+distributed = pytest.importorskip("distributed", reason="no dask and distributed")
 
 FAKE = """
 import os, sys, time, types
@@ -118,6 +118,8 @@ def made(frame):
 def test_one_of_two_workers_is_killed_half_way_and_nothing_is_lost_or_there_twice(cluster, tmp_path):
     workers = {worker.pid: worker for worker in (cluster.worker("--no-nanny"), cluster.worker("--no-nanny"))}
     table = tmp_path / "t.csv"
+    with distributed.Client(cluster.address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
 
     def kill():
         wait_for(lambda: len(cluster.begun()) >= 20 and len({process for process, _ in cluster.begun()}) == 2)
