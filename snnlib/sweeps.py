@@ -771,7 +771,7 @@ def sweep(
 
     A line is on the disk before the next run counts as done, so that whatever happens (Ctrl-C, SIGKILL, a power cut)
     costs no more than the runs that are being made; the same call goes on with what is missing. A run whose process
-    dies is made once more by another process (on a cluster as often as its scheduler allows).
+    dies is made once more by another process; on a cluster as often as its scheduler allows, and then once more alone.
 
     Raises GridError for a grid that makes no sense; SweepError when the table is that of another grid, damaged, or
     being written by another sweep, when the cluster cannot be reached or used, and at the end when runs failed, after
