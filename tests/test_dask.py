@@ -31,6 +31,7 @@ def run_one(run):
     with open(os.environ["SNN_LOG"], "a") as file:
         print(os.getpid(), run["seed"], file=file)
     if run["lr"] == 13.0:
+        time.sleep(0.5)  # a nanny gives up a worker that dies before it has noticed that it was started
         os.kill(os.getpid(), 9)
     if run["lr"] == 16.0:
         raise RuntimeError("cannot multiply")
