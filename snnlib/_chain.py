@@ -3,7 +3,8 @@
 The formulas are those of book/backpropagation, as in `backprop`, here in torch and on any device. A chain is a network
 of linear maps with biases and, between them, activations whose slope follows from their value, so that y = f(z) may
 take the place of z, and dz that of y. `training.fit` trains such networks with it, and all others with autograd; the
-difference is that nothing is recorded, allocated or copied.
+difference is that nothing is recorded, allocated or copied, and that plain descent adds a gradient to the parameters
+while it arises.
 """
 
 from __future__ import annotations
@@ -63,41 +64,48 @@ def is_chain(model: nn.Module) -> bool:
 class Chain:
     """The network of a model for which `is_chain` holds, with memory for batches of at most so many examples.
 
-    The model's parameters are used where they are; `gradients` are those of the last batch, in the order of
-    `model.parameters()`.
+    The model's parameters are used where they are. Call `forwards`, then `backwards`.
     """
 
     def __init__(self, model: nn.Sequential, batch_size: int):
         self.parameters = [(layer.linear.weight.detach(), layer.linear.bias.detach()) for layer in model]
         self.activations = [_IN_PLACE[type(layer.activation)](layer.activation) for layer in model[:-1]]
-        self.gradients = [torch.empty_like(p) for pair in self.parameters for p in pair]
-        new = self.gradients[0].new_empty
+        new = self.parameters[0][0].new_empty
         self._y = [new(batch_size, len(b)) for _, b in self.parameters]
         self._u = new(batch_size * max(len(b) for _, b in self.parameters))
+        self._ones = new(batch_size).fill_(1)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """(loss, hits, gradients): the summed cross-entropy of a batch over `size`, right answers, and gradients.
-
-        x (B, n) and labels (B,); what is returned is overwritten by the next call.
-        """
-        inputs = self._forward(x)
-        outputs = inputs.pop()
+    def forwards(self, x: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """(loss, hits): the summed cross-entropy of a batch over `size`, and right answers; x (B, n), labels (B,)."""
+        self._inputs = self._forward(x)
+        outputs = self._inputs.pop()
         hits = (outputs.argmax(1) == labels).sum()
         dz = torch.log_softmax(outputs, 1)
         loss = nn.functional.nll_loss(dz, labels, reduction="sum") / size
         dz.exp_()
         dz.scatter_add_(1, labels[:, None], dz.new_full((1, 1), -1.0).expand(len(dz), 1))  # softmax - one-hot
-        dz.mul_(1 / size)
+        self._dz = dz.mul_(1 / size)
+        return loss, hits
+
+    @torch.no_grad()
+    def backwards(self, into: list[Tensor], keep: float = 0.0, factor: float | Tensor = 1.0) -> None:
+        """Put keep t + factor g in the place of each t of `into`, where g is the gradient of the last loss.
+
+        One t for each parameter, in the order of `model.parameters()`; they may be the parameters themselves. As g is
+        a product of matrices, it never stands alone in memory. All of backwards is linear in the first dz: there the
+        factor goes.
+        """
+        dz, inputs = self._dz.mul_(factor), self._inputs
         for i in reversed(range(len(inputs))):
-            torch.mm(dz.T, inputs[i], out=self.gradients[2 * i])
-            torch.sum(dz, 0, out=self.gradients[2 * i + 1])
-            if i > 0:
-                y = inputs[i]
+            y = inputs[i]
+            if i > 0:  # before the weights are changed
                 u = torch.mm(dz, self.parameters[i][0], out=self._u[: y.numel()].view_as(y))
+            into[2 * i].addmm_(dz.T, y, beta=keep)
+            into[2 * i + 1].addmv_(dz.T, self._ones[: len(dz)], beta=keep)
+            if i > 0:
                 self.activations[i - 1][1](u, y)
                 dz = y
-        return loss, hits, list(self.gradients)
 
     def _forward(self, x: Tensor) -> list[Tensor]:
         """The input of every layer, and the outputs of the last."""

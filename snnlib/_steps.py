@@ -378,6 +378,23 @@ class Optimizer:
             torch._foreach_add_(directions, 1e-8)
             torch._foreach_reciprocal_(directions)
             torch._foreach_mul_(directions, self.m)
+        self._subtract(directions, lr)
+
+    @property
+    def linear(self) -> bool:
+        """Whether `descend` can stand for `update`."""
+        return self.name != "adam"
+
+    @torch.no_grad()
+    def descend(self, backwards: Callable[..., None], lr: float | Tensor) -> None:
+        """Move the parameters as `update` does, where backwards(into, keep, factor) is that of a `Chain`."""
+        if self.name == "sgd":
+            backwards(self.parameters, 1.0, -lr)
+        else:
+            backwards(self.v, self.momentum)
+            self._subtract(self.v, lr)
+
+    def _subtract(self, directions: list[Tensor], lr: float | Tensor | list[Tensor]) -> None:
         if isinstance(lr, float):
             torch._foreach_add_(self.parameters, directions, alpha=-lr)
         elif isinstance(lr, list):
@@ -415,6 +432,8 @@ class Step:
         self.looks = x.device.type == "cpu" or processes.count > 1  # together, or none waits for the others
         self._batch = x.new_empty(batch_size, *x.shape[1:])
         self.chain = Chain(model, batch_size) if precision != "bf16" and is_chain(model) and not hooked(model) else None
+        self.at_once = self.chain is not None and clip is None and processes.count == 1 and optimizer.linear
+        self.gradients = [torch.empty_like(p) for p in optimizer.parameters] if self.chain and not self.at_once else []
         capture = x.device.type == "cuda" and processes.count == 1 and repeatable(model)
         self.captured = CapturedStep(self, batch_size) if capture else None
 
@@ -430,24 +449,38 @@ class Step:
 
     def take(self, rows: Tensor, lr: float | Tensor, root: float | Tensor) -> tuple[Tensor, Tensor]:
         """Forwards, backwards, and the parameters moved."""
+        if self.at_once:
+            loss, hits = self.chain.forwards(self.inputs(rows), self.y.index_select(0, rows), len(rows))
+            self.look(loss)
+            self.optimizer.descend(self.chain.backwards, lr)
+            return loss, hits
         loss, hits, gradients = self.differentiate(rows)
         if self.processes.count > 1:
             *gradients, loss, hits = self.processes.sums([*gradients, loss, hits])
-        if self.looks and not math.isfinite(loss):
-            raise NotFiniteError(str(loss.item()))
+        self.look(loss)
         if self.clip is not None:
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
             torch._foreach_mul_(gradients, (self.clip / norm).clamp(max=1))
         self.optimizer.update(gradients, lr, root)
         return loss, hits
 
+    def look(self, loss: Tensor) -> None:
+        """Raise NotFiniteError when the loss is not finite and is to be looked at."""
+        if self.looks and not math.isfinite(loss):
+            raise NotFiniteError(str(loss.item()))
+
     def differentiate(self, rows: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """(loss, hits, gradients) of a batch, or this process's part of them: mean cross-entropy, right answers."""
+        """(loss, hits, gradients) of a batch, or this process's part of them: mean cross-entropy, right answers.
+
+        The next call may overwrite the gradients.
+        """
         size = len(rows)
         rows = self.processes.share(rows)
         y = self.y.index_select(0, rows)
         if self.chain is not None:
-            return self.chain(self.inputs(rows), y, size)
+            loss, hits = self.chain.forwards(self.inputs(rows), y, size)
+            self.chain.backwards(self.gradients)
+            return loss, hits, self.gradients
         outputs = self.outputs(rows)
         loss = nn.functional.cross_entropy(outputs, y, reduction="sum") / size
         gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)

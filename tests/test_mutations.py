@@ -160,7 +160,12 @@ MUTATIONS = {
         ("evaluation leaves dropout on", "    model.eval()\n    loss, hits", "    loss, hits"),
     ],
     "_steps": [
-        ("momentum is forgotten", "torch._foreach_mul_(self.v, self.momentum)", "torch._foreach_mul_(self.v, 0.0)"),
+        ("momentum is forgotten", "backwards(self.v, self.momentum)", "backwards(self.v)"),
+        (
+            "momentum is forgotten with clipping",
+            "torch._foreach_mul_(self.v, self.momentum)",
+            "torch._foreach_mul_(self.v, 0.0)",
+        ),
         ("adam corrects no bias", "lr / (1 - 0.9**t)", "lr"),
         ("clipping lengthens short gradients", "(self.clip / norm).clamp(max=1)", "self.clip / norm"),
         (
@@ -171,7 +176,7 @@ MUTATIONS = {
     ],
     "_chain": [
         ("the softmax forgets the label", "dz.new_full((1, 1), -1.0)", "dz.new_full((1, 1), 0.0)"),
-        ("a bias gets the gradient of the batch's mean", "torch.sum(dz, 0, out", "torch.mean(dz, 0, out"),
+        ("biases stay", "addmv_(dz.T, self._ones[: len(dz)], beta=keep)", "mul_(keep or 0)"),
     ],
     "_checkpoints": [
         ("the sum of the tensors is not compared", "if hashlib.sha256(data).hexdigest() != sum_:", "if False:"),
