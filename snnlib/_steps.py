@@ -117,7 +117,11 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def placed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """The model is on the device, and afterwards where it was."""
-    home = next((t.device for t in [*model.parameters(), *model.buffers()]), device)
+    homes = {t.device for t in [*model.parameters(), *model.buffers()]}
+    if homes <= {device}:  # to go through all parts for nothing takes as long as a step
+        yield
+        return
+    home = next(t.device for t in [*model.parameters(), *model.buffers()])
     model.to(device)
     try:
         yield
