@@ -373,6 +373,8 @@ class Optimizer:
             torch._foreach_mul_(self.v, self.momentum)
             torch._foreach_add_(self.v, gradients)
             directions = self.v
+        elif self.name == "adam" and isinstance(lr, float) and self.m[0].device.type == "cpu":
+            return self._adam_in_one_pass(gradients, lr, root)
         elif self.name == "adam":
             torch._foreach_lerp_(self.m, gradients, 1 - 0.9)
             torch._foreach_mul_(self.v, 0.999)
@@ -383,6 +385,18 @@ class Optimizer:
             torch._foreach_reciprocal_(directions)
             torch._foreach_mul_(directions, self.m)
         self._subtract(directions, lr)
+
+    def _adam_in_one_pass(self, gradients: list[Tensor], lr: float, root: float) -> None:
+        """torch's fused operation, at a step so late that it corrects nothing more: lr and root have done it.
+
+        lr m / (sqrt(v) / root + eps) = lr root m / (sqrt(v) + root eps)
+        """
+        late = [self.v[0].new_full((), math.inf)] * len(gradients)
+        constants = {"beta1": 0.9, "beta2": 0.999, "eps": root * 1e-8, "weight_decay": 0.0}
+        torch._fused_adam_(
+            *(self.parameters, gradients, self.m, self.v, [], late),
+            **{"lr": lr * root, "amsgrad": False, "maximize": False, **constants},
+        )
 
     @property
     def linear(self) -> bool:
