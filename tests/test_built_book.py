@@ -4,23 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pagecheck import CHROMIUM_ARGUMENTS, PHONE, Site, visit
+from pagecheck import PHONE, Site, visit
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 PAGES = Site(HTML).pages() if HTML.is_dir() else []
 SCHEMES = ("http", "file")
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    """One Chromium for all pages."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,12 @@ def files(classes: Sequence[type[Explorable]]) -> dict[str, str]:
     return {"style.css": STYLE.read_text(encoding="utf-8"), "host.js": _bundle.source("host"), **texts}
 
 
+def modules(page: str) -> list[str]:
+    """Return the modules of the figures that a page's HTML holds, one for each place."""
+    return _PLACE.findall(page)
+
+
 def scripts(page: str) -> list[str]:
     """Return the scripts that a page's HTML needs, in the order in which they must run; none without a figure."""
-    modules = dict.fromkeys(_PLACE.findall(page))
-    names = dict.fromkeys(name for module in modules for name in _bundle.order(module))
-    return [f"{name}.js" for name in ("host", *names)] if modules else []
+    names = dict.fromkeys(name for module in modules(page) for name in _bundle.order(module))
+    return [f"{name}.js" for name in ("host", *names)] if names else []

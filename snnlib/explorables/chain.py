@@ -32,8 +32,8 @@ class Chain(Explorable):
             level = power * np.log10(2)
             if exponents[0] < level + 3:
                 ax.axhline(level, color=figures.VERMILLION, linewidth=1, linestyle="--")
-                above = name != "float32"
-                ax.text(self.N, level, f"smallest {name}", ha="right", va="bottom" if above else "top")
+                side = "bottom" if name == "bfloat16" else "top"
+                ax.text(self.N, level, f"smallest {name}", ha="right", va=side)
         ax.axhline(0, color=figures.GREY, linewidth=1, linestyle="-")
         ax.set(xlabel="layer $i$", ylabel=r"$\log_{10} u^{(i)}$", xlim=(0.4, self.N + 0.6))
         return fig

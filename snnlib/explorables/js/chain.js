@@ -30,7 +30,7 @@ export function render({ model, el }) {
   return fig.start((state) => {
     const { u, xi, outside } = compute(state);
     const exponent = Math.log10(u[0]);
-    const reach = REACH.find((decades) => decades >= 1.1 * Math.abs(exponent)) ?? REACH.at(-1);
+    const reach = REACH.find((decades) => decades >= 1.05 * Math.abs(exponent)) ?? REACH.at(-1);
     const domain = exponent > 0 ? [-reach / 5, reach] : [-reach, Math.min(5, reach / 5)];
     const axes = {
       x: { domain: [0.4, state.N + 0.6], label: "layer *i*" },
@@ -48,12 +48,11 @@ export function render({ model, el }) {
 
 // The ends of the formats' ranges that lie on the axis: [words, level, whether the words go below].
 function limits(end, [low, high]) {
-  const word = end === 1 ? "smallest" : "largest";
-  const shown = FORMATS.filter(([name]) => end === 1 || name !== "bfloat16"); // whose largest is that of float32
-  const on = shown.filter((format) => format[end] > low && format[end] < high);
-  return on.map((format) => [
-    `${word} ${end === 2 && format[0] === "float32" ? "float32, bfloat16" : format[0]}`, format[end], format[0] === "float32",
-  ]);
+  const on = FORMATS.filter((format) => format[end] > low && format[end] < high);
+  if (end === 1) return on.map(([name, smallest]) => [`smallest ${name}`, smallest, name !== "bfloat16"]);
+  // The largest numbers of bfloat16 and float32 lie too near to each other for two lines.
+  return on.filter(([name]) => name !== "bfloat16")
+    .map(([name, , largest]) => [`largest ${name === "float32" ? "bfloat16, float32" : name}`, largest, false]);
 }
 
 function sentence({ c, N }, first, xi, outside) {

@@ -199,7 +199,7 @@ export function figure({ model, el, label }) {
 
 // --- plots -------------------------------------------------------------------------------------------------------------
 
-const MARGIN = { left: 58, right: 14, top: 12, bottom: 40 };
+const MARGIN = { left: 58, right: 20, top: 12, bottom: 40 };
 
 function plot(fig, { label, height = 280, margin = {} }) {
   const edge = { ...MARGIN, ...margin };
