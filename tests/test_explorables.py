@@ -161,7 +161,9 @@ def press(control):
         "node => node.options ? node.selectedIndex === node.options.length - 1"
         " : Number(node.value ?? node.ariaValueNow) >= Number(node.max ?? node.ariaValueMax)"
     )
-    control.press(("ArrowUp" if at_end else "ArrowDown") if kind == "select-one" else ["ArrowRight", "ArrowLeft"][at_end])
+    control.press(
+        ("ArrowUp" if at_end else "ArrowDown") if kind == "select-one" else ["ArrowRight", "ArrowLeft"][at_end]
+    )
 
 
 @each_figure
@@ -179,7 +181,9 @@ def test_the_focus_is_visible(open_page, figure):
     page = open_page(figure)
     for k in range(page.locator(CONTROLS).count()):
         page.keyboard.press("Tab")
-        outline = "getComputedStyle(document.activeElement.querySelector('.snn-knob') ?? document.activeElement).outlineStyle"
+        outline = (
+            "getComputedStyle(document.activeElement.querySelector('.snn-knob') ?? document.activeElement).outlineStyle"
+        )
         assert page.evaluate("document.activeElement.matches('.snn-figure *')"), k
         assert page.evaluate(outline) != "none", k
 
@@ -392,7 +396,7 @@ def test_the_stored_state_is_the_state(figure):
 
 def test_a_shown_figure_has_label_alternative_text_and_caption(monkeypatch):
     calls = []
-    monkeypatch.setattr(explorables._base, "publish_display_data", lambda data, metadata: calls.append((data, metadata)))
+    monkeypatch.setattr(explorables._base, "publish_display_data", lambda *a, **k: calls.append((*a, k["metadata"])))
     about = {"name": "fig-chain", "alt": 'Bars that fall from 1 to "nothing".', "caption": "A chain."}
     Chain().show(**about)
     [(data, metadata)] = calls
@@ -419,7 +423,7 @@ def test_state_without_bounds_is_refused(trait):
         Unbounded.limits()
 
 
-# --- in the built book -------------------------------------------------------------------------------------------------
+# --- in the built book ------------------------------------------------------------------------------------------------
 
 
 def pages_with_figures():

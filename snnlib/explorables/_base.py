@@ -120,4 +120,3 @@ def _limit(trait: traitlets.TraitType) -> dict:
     if isinstance(trait, traitlets.List):
         return {"kind": "list", "min": trait._minlen, "max": trait._maxlen, "of": _limit(trait._trait)}
     raise TypeError(f"the trait {trait.name!r} is a {type(trait).__name__}, which figures do not use")
-

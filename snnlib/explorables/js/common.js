@@ -99,7 +99,10 @@ export function figure({ model, el, label }) {
   const controls = html("div", { class: "snn-controls" });
   const body = html("div", { class: "snn-body" });
   const status = html("p", { class: "snn-status", role: "status", "aria-live": "polite" });
-  const root = html("div", { class: "snn-figure", role: "group", "aria-label": plain(label) }, controls, body, status);
+  const root = html("div", {
+    class: "snn-figure", role: "group", "aria-label": plain(label),
+    "data-lm-suppress-shortcuts": true, // or JupyterLab takes the arrow keys
+  }, controls, body, status);
   const followers = []; // what shows the state, called before each drawing
   let drawing = () => {};
   let frame = 0;
@@ -199,7 +202,7 @@ export function figure({ model, el, label }) {
 
 // --- plots -------------------------------------------------------------------------------------------------------------
 
-const MARGIN = { left: 58, right: 20, top: 12, bottom: 40 };
+const MARGIN = { left: 58, right: 20, top: 26, bottom: 40 };
 
 function plot(fig, { label, height = 280, margin = {} }) {
   const edge = { ...MARGIN, ...margin };
@@ -345,7 +348,7 @@ function axisY(x, y, { label, ticks: wanted = true }) {
     group.append(svg("path", { class: "snn-grid", d: `M${x.from} ${at}H${x.to}` }));
     group.append(svg("text", { x: x.from - 8, y: at + 4, "text-anchor": "end" }, text));
   }
-  if (label) group.append(svg("text", { class: "snn-name", x: x.from + 6, y: y.to + 8 }, label));
+  if (label) group.append(svg("text", { class: "snn-name", x: x.from, y: y.to - 10, "text-anchor": "middle" }, label));
   return group;
 }
 
