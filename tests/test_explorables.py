@@ -247,7 +247,7 @@ CONTRAST = """() => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const ground = light(getComputedStyle(document.body).backgroundColor);
-  const texts = [...document.querySelectorAll(".snn-plot text"), ...document.querySelectorAll(".snn-status, .snn-control")];
+  const texts = [...document.querySelectorAll(".snn-plot text, .snn-status, .snn-control")];
   return Math.min(...texts.map(node => {
     const ink = light(getComputedStyle(node)[node.ownerSVGElement ? "fill" : "color"]);
     return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
@@ -370,7 +370,7 @@ def test_module_syntax_that_the_bundler_does_not_know_is_refused(js, text, messa
         [_bundle.scope(name) for name in _bundle.order("a")]
 
 
-# --- in Python ---------------------------------------------------------------------------------------------------------
+# --- in Python --------------------------------------------------------------------------------------------------------
 
 
 def test_the_package_is_imported_without_widgets():

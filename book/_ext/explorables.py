@@ -12,6 +12,7 @@ from sphinx.errors import ExtensionError
 from snnlib.explorables import FIGURES, _pages
 
 FOLDER = "explorables"
+EARLY = 300  # before the mathematics, whose script takes a while
 
 
 def write_files(app):
@@ -31,7 +32,7 @@ def load_scripts(app, pagename, templatename, context, doctree):
     except FileNotFoundError as error:
         raise ExtensionError(f"{pagename} holds a figure without a script: {error.filename}") from error
     for name in scripts:
-        app.add_js_file(f"{FOLDER}/{name}", loading_method="defer")
+        app.add_js_file(f"{FOLDER}/{name}", priority=EARLY, loading_method="defer")
     if scripts:
         app.add_css_file(f"{FOLDER}/style.css")
 

@@ -19,6 +19,7 @@ def files(classes: Sequence[type[Explorable]]) -> dict[str, str]:
     for figure in classes:
         about = json.dumps({"version": figure.version, "limits": figure.limits()}, allow_nan=False)
         texts[f"{figure.module}.js"] += f'snnModules["{figure.module}"].about = {about};\n'
+        texts[f"{figure.module}.js"] += f'snnModules.mount("{figure.module}");\n'
     return {"style.css": STYLE.read_text(encoding="utf-8"), "host.js": _bundle.source("host"), **texts}
 
 

@@ -16,8 +16,12 @@ from snnlib.explorables import FIGURES, _pages
 
 HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
 PAINT_GOAL, STEP_GOAL, BYTES_GOAL = 1000, 16, 150 * 1024  # ms, ms, bytes
-PAINT = """() => Math.max(performance.getEntriesByName("first-contentful-paint")[0].startTime,
-  performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd)"""
+# Notes when the last figure has been mounted.
+WATCH = """new MutationObserver(() => {
+  const places = document.querySelectorAll(".snn-explorable").length;
+  if (places && document.querySelectorAll(".snn-mounted").length === places) window.alive ??= performance.now();
+}).observe(document, { subtree: true, attributes: true, attributeFilter: ["class"] })"""
+PAINT = """() => Math.max(performance.getEntriesByName("first-contentful-paint")[0].startTime, window.alive)"""
 # Frames are drawn at once, so that the time is that of the work.
 STEPS = """() => {
   window.requestAnimationFrame = (draw) => { draw(performance.now()); return 0; };
@@ -38,6 +42,7 @@ def measure(browser, book, path):
     """Return (first paint in ms, {slider: steps in ms}) of one page."""
     context = browser.new_context(viewport=DESKTOP)
     page = context.new_page()
+    page.add_init_script(WATCH)
     page.goto(book.base("file") + path, wait_until="load")
     page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
     result = page.evaluate(PAINT), page.evaluate(STEPS)

@@ -63,8 +63,10 @@ var snnModules = {};
     }
   }
 
-  document.addEventListener("DOMContentLoaded", () => {
-    for (const place of document.querySelectorAll(".snn-explorable")) {
+  // Mount what stands in these places, or say there why not.
+  function mountAll(places) {
+    for (const place of places) {
+      place.dataset.mounted = ""; // or tried
       try {
         mount(place);
       } catch (error) {
@@ -75,5 +77,10 @@ var snnModules = {};
         place.append(note);
       }
     }
-  });
+  }
+
+  // Each figure's script ends with this, so that its figures need not wait for the page's other scripts.
+  snnModules.mount = (name) => mountAll(document.querySelectorAll(`.snn-explorable[data-module="${name}"]`));
+  document.addEventListener("DOMContentLoaded", () =>
+    mountAll(document.querySelectorAll(".snn-explorable:not([data-mounted])")));
 })();
