@@ -99,10 +99,7 @@ export function figure({ model, el, label }) {
   const controls = html("div", { class: "snn-controls" });
   const body = html("div", { class: "snn-body" });
   const status = html("p", { class: "snn-status", role: "status", "aria-live": "polite" });
-  const root = html("div", {
-    class: "snn-figure", role: "group", "aria-label": plain(label),
-    "data-lm-suppress-shortcuts": true, // or JupyterLab takes the arrow keys
-  }, controls, body, status);
+  const root = html("div", { class: "snn-figure", role: "group", "aria-label": plain(label) }, controls, body, status);
   const followers = []; // what shows the state, called before each drawing
   let drawing = () => {};
   let frame = 0;
@@ -187,6 +184,9 @@ export function figure({ model, el, label }) {
     start(drawn) {
       drawing = drawn;
       draw();
+      // JupyterLab would take the arrow keys for itself.
+      for (const control of root.querySelectorAll("input, select, button, [tabindex]"))
+        control.setAttribute("data-lm-suppress-shortcuts", true);
       for (const name of names) model.on(`change:${name}`, schedule);
       const observer = new ResizeObserver(schedule);
       observer.observe(root);
