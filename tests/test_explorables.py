@@ -17,7 +17,6 @@ from snnlib import explorables
 from snnlib.explorables import FIGURES, Chain, _bundle, _pages
 
 ROOT = Path(__file__).resolve().parents[1]
-HTML = ROOT / "_build" / "html"
 SCHEMES = ("http", "file")
 THEMES = ("light", "dark")
 STATES = 1000
@@ -421,34 +420,3 @@ def test_state_without_bounds_is_refused(trait):
 
     with pytest.raises(TypeError, match="'more'"):
         Unbounded.limits()
-
-
-# --- in the built book ------------------------------------------------------------------------------------------------
-
-
-def pages_with_figures():
-    """{page: names of its figures' modules} of the built book."""
-    texts = {path: path.read_text(encoding="utf-8") for path in sorted((HTML / "book").rglob("*.html"))}
-    found = {path.relative_to(HTML).as_posix(): _pages.modules(text) for path, text in texts.items()}
-    return {path: modules for path, modules in found.items() if modules}
-
-
-def test_every_figure_stands_in_the_book():
-    assert {name for modules in pages_with_figures().values() for name in modules} == {f.module for f in FIGURES}
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_figures_of_the_book_are_alive(browser, scheme):
-    with Site(HTML) as book:
-        for path, modules in pages_with_figures().items():
-            page = browser.new_page()
-            page.goto(book.base(scheme) + path)
-            assert page.locator("figure:has(figcaption .caption-number) .snn-mounted").count() == len(modules), path
-            page.close()
-
-
-def test_pages_without_figures_load_no_script_for_them():
-    with_figures = pages_with_figures()
-    for path in (HTML / "book").rglob("*.html"):
-        loads = "_static/explorables/" in path.read_text(encoding="utf-8")
-        assert loads == (path.relative_to(HTML).as_posix() in with_figures), path
