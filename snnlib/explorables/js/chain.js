@@ -31,7 +31,7 @@ export function render({ model, el }) {
     const { u, xi, outside } = compute(state);
     const exponent = Math.log10(u[0]);
     const reach = REACH.find((decades) => decades >= 1.05 * Math.abs(exponent)) ?? REACH.at(-1);
-    const domain = exponent > 0 ? [-reach / 5, reach] : [-reach, Math.min(5, reach / 5)];
+    const domain = exponent > 0 ? [-reach / 20, reach] : [-reach, reach / 20];
     const axes = {
       x: { domain: [0.4, state.N + 0.6], label: "layer *i*" },
       y: { domain: domain.map((decades) => 10 ** decades), log: true, label: "*u*^{(i)}" },
