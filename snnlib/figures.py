@@ -70,6 +70,13 @@ def show(fig: Figure, *, name: str, alt: str, caption: str) -> None:
 
     Raises ValueError when one of them is missing or malformed, or the figure is too wide.
     """
+    picture, about = png(fig, name=name, alt=alt, caption=caption)
+    size = {"image/png": {"width": int(about["width"].removesuffix("px"))}}
+    publish_display_data({"image/png": picture}, metadata={"snn_figure": about, **size})
+
+
+def png(fig: Figure, *, name: str, alt: str, caption: str) -> tuple[bytes, dict[str, str]]:
+    """Check and close a figure; return its picture and what the book needs to set it. As `show`, which publishes it."""
     if not re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name must look like 'fig-loss-curve', got {name!r}")
     if len(alt.strip()) < 20:
@@ -79,12 +86,10 @@ def show(fig: Figure, *, name: str, alt: str, caption: str) -> None:
     width = fig.get_figwidth()
     if width > MAX_WIDTH:
         raise ValueError(f"a figure is at most {MAX_WIDTH} inches wide, got {width:g}")
-    png = io.BytesIO()
-    fig.savefig(png, format="png", dpi=_DPI, transparent=True)
+    stream = io.BytesIO()
+    fig.savefig(stream, format="png", dpi=_DPI, transparent=True)
     plt.close(fig)
-    about = {"name": name, "alt": alt, "caption": caption, "width": f"{96 * width:.0f}px"}
-    size = {"image/png": {"width": round(96 * width)}}
-    publish_display_data({"image/png": png.getvalue()}, metadata={"snn_figure": about, **size})
+    return stream.getvalue(), {"name": name, "alt": alt, "caption": caption, "width": f"{96 * width:.0f}px"}
 
 
 def draw_network(ax: Axes, widths: Sequence[int], *, names: Sequence[str] | None = None, most: int = 6) -> list[list]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from kernels import isolate
+from pagecheck import CHROMIUM_ARGUMENTS
 
 from snnlib import datasets
 
@@ -29,6 +30,17 @@ def chromium():
         reason = "no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    """One Chromium for the tests of a file."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 # How a chapter loads a set of real pictures, what the set is called, and the name by which it is fetched.

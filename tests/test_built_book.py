@@ -4,23 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pagecheck import CHROMIUM_ARGUMENTS, PHONE, Site, visit
+from pagecheck import PHONE, Site, visit
+
+from snnlib.explorables import FIGURES, _pages
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 PAGES = Site(HTML).pages() if HTML.is_dir() else []
 SCHEMES = ("http", "file")
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    """One Chromium for all pages."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +91,28 @@ def test_there_is_one_header_with_one_search_button(page, book):
     page.goto(book.base("file") + PAGES[0])
     page.wait_for_url("**/book/**")
     assert page.locator("header.bd-header").evaluate_all("all => all.map(one => one.offsetHeight)") in ([], [0])
+
+
+def pages_with_explorables():
+    """{page: the modules of its figures that one can move}."""
+    found = {path: _pages.modules((HTML / path).read_text(encoding="utf-8")) for path in PAGES}
+    return {path: modules for path, modules in found.items() if modules}
+
+
+def test_every_figure_that_one_can_move_stands_in_the_book():
+    assert {name for modules in pages_with_explorables().values() for name in modules} == {f.module for f in FIGURES}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_figures_that_one_can_move_are_alive(page, book, scheme):
+    for path, modules in pages_with_explorables().items():
+        page.goto(book.base(scheme) + path)
+        assert page.locator("figure:has(figcaption .caption-number) .snn-mounted").count() == len(modules), path
+
+
+def test_only_pages_with_such_figures_load_scripts_for_them():
+    loading = {path for path in PAGES if "_static/explorables/" in (HTML / path).read_text(encoding="utf-8")}
+    assert loading == set(pages_with_explorables())
 
 
 # --- the checks themselves: each kind of fault, planted in a page of its own, is found ------------------------------

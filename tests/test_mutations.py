@@ -31,6 +31,10 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "moments": ["tests/test_moments.py"],
     "contraction": ["tests/test_contraction.py"],
     "_bacteria": ["tests/test_bacteria.py"],
+    "explorables/_bundle": ["tests/test_explorables.py"],
+    "explorables/js/chain.js": ["tests/test_explorables.py"],
+    "explorables/js/common.js": ["tests/test_explorables.py"],
+    "explorables/js/host.js": ["tests/test_explorables.py"],
 }
 
 # file: (what is planted, text, the text in its place); each text stands in its file exactly once
@@ -358,6 +362,23 @@ MUTATIONS = {
         ("cells are bright", "return ring + middle - inside", "return ring + middle + inside"),
         ("the turn is a shear", "c * cells.along_x - s * cells.along_y", "c * cells.along_x + s * cells.along_y"),
     ],
+    "explorables/_bundle": [
+        ("an import of what is not there passes", "set(wanted) - set(_exports(file))", "set(wanted) - set(wanted)"),
+    ],
+    "explorables/js/chain.js": [
+        ("the derivative arrives a layer early", "c ** (N - 1 - k)", "c ** (N - k)"),
+        ("the smallest number of a format counts as lost", "value < low ||", "value <= low * 1.5 ||"),
+    ],
+    "explorables/js/common.js": [
+        ("arrow keys do not move handles", "fig.change(axis.set(value, now));", ""),
+        ("a dragged handle stays", 'knob.addEventListener("pointermove", move);', ""),
+        ("controls have no name", 'html("label", { class: "snn-control" }', 'html("div", { class: "snn-control" }'),
+        ("the result is not said", "status.replaceChildren(", "(() => {})("),
+    ],
+    "explorables/js/host.js": [
+        ("state out of bounds is taken", "value >= min && value <= max,\n    whole", "true,\n    whole"),
+        ("state of another version is taken", "version !== String(module.about.version)", "false"),
+    ],
 }
 PLANTED = [(file, *planted) for file, several in MUTATIONS.items() for planted in several]
 
@@ -368,7 +389,7 @@ def copy(tmp_path_factory):
     if not (os.environ.get("CI") == "true" or os.environ.get("MUTATE")):
         pytest.skip("planted errors: run by `make mutate` and in continuous integration")
     folder = tmp_path_factory.mktemp("mutant")
-    for name in ["snnlib", "tests", "tools"]:
+    for name in ["snnlib", "tests", "tools", "book/_static"]:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
@@ -389,7 +410,7 @@ def test_the_copy_without_an_error_is_green(copy):
 
 @pytest.mark.parametrize("file, name, text, mutated", PLANTED, ids=[planted[1] for planted in PLANTED])
 def test_is_noticed(copy, file, name, text, mutated):
-    path = copy / "snnlib" / f"{file}.py"
+    path = copy / "snnlib" / (file if file.endswith(".js") else f"{file}.py")
     original = path.read_text()
     assert original.count(text) == 1, f"{text!r} must stand in {path.name} exactly once"
     path.write_text(original.replace(text, mutated))

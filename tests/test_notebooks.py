@@ -44,6 +44,11 @@ def figures(path):
     return [(number, figure) for number, cell in code_cells(path) for figure in execute.figures_of(cell)]
 
 
+def is_picture(data):
+    """Tell whether an output shows a picture, or a figure that one can move."""
+    return "image/png" in data or "snn-explorable" in execute.text_of(data.get("text/html", ""))
+
+
 def test_every_page_of_the_book_is_in_the_table_of_contents_and_the_other_way_round():
     found = {
         path.relative_to(chapters.ROOT).with_suffix("").as_posix()
@@ -134,9 +139,9 @@ def test_a_figure_is_described_in_the_cell_as_in_its_output(path):
 
 @each_chapter
 def test_every_picture_has_a_name_a_caption_and_alternative_text(path):
-    pictures = [number for number, output in outputs(path) if "image/png" in output.get("data", {})]
+    pictures = [number for number, output in outputs(path) if is_picture(output.get("data", {}))]
     described = figures(path)
-    assert pictures == [number for number, _ in described], "show pictures with snnlib.figures.show"
+    assert pictures == [number for number, _ in described], "show figures with figures.show, or their own show"
     for number, figure in described:
         assert re.fullmatch(r"fig-[a-z0-9-]+", figure.get("name", "")), f"cell {number}: name {figure.get('name')!r}"
         assert figure.get("caption", "").strip(), f"cell {number} has no caption"

@@ -25,6 +25,7 @@ NOTEBOOK_METADATA = {
 KEPT_CELL_METADATA = ("mystnb", "nbgrader", "tags")
 FIGURE_KEYS = ("name", "caption")
 IMAGE_KEYS = ("alt", "width")
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # names a model of the kernel that ran, and is random
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 WARNING = re.compile(r"^.*\b\w*Warning: .*$", re.MULTILINE)
 
@@ -91,6 +92,7 @@ def normalized(notebook):
             cell["outputs"] = merged_streams(cell["outputs"])
             for output in cell["outputs"]:
                 output.pop("transient", None)
+                output.get("data", {}).pop(WIDGET_VIEW, None)
         cell["metadata"] = nbformat.from_dict(normal_cell_metadata(cell))
     return notebook
 

@@ -1,0 +1,422 @@
+"""The figures that one can move: alive in a page without a kernel and in JupyterLab, and right."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import traitlets
+from explorables_reference import REFERENCES
+from pagecheck import PHONE, Site, visit
+
+from snnlib import explorables
+from snnlib.explorables import FIGURES, Chain, _bundle, _pages
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMES = ("http", "file")
+THEMES = ("light", "dark")
+STATES = 1000
+TOLERANCE = 1e-6  # absolute or relative
+MOST_BYTES = 150 * 1024
+CONTROLS = "input, select, button, [role=slider]"
+
+PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>Figures</title>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="course.css"><link rel="stylesheet" href="style.css">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body {{ background: var(--pst-color-background, #fff); }}</style>
+{scripts}</head><body>{body}</body></html>"""
+
+each_figure = pytest.mark.parametrize("figure", FIGURES, ids=[figure.__name__ for figure in FIGURES])
+
+
+def place(figure, **changes):
+    """The HTML of a figure in its first state; `changes` replace what its attributes data-... say."""
+    text = figure()._repr_mimebundle_()["text/html"]
+    for name, value in changes.items():
+        text = re.sub(f'data-{name}="[^"]*"', lambda _, n=name, v=value: f'data-{n}="{html.escape(v)}"', text)
+    return text
+
+
+def write_page(folder, name, body, modules=FIGURES):
+    scripts = _pages.scripts("".join(f'<div class="snn-explorable" data-module="{f.module}"' for f in modules))
+    tags = "".join(f'<script defer src="{script}"></script>' for script in scripts)
+    (folder / name).write_text(PAGE.format(scripts=tags, body=body), encoding="utf-8")
+
+
+BROKEN = {  # what is wrong with a state: (the attributes that say so, what the figure says of it)
+    "no JSON": ({"state": "{"}, "stored state cannot be read"),
+    "empty": ({"state": "{}"}, "no valid N"),
+    "null": ({"state": "null"}, "no valid N"),
+    "out of bounds": ({"state": '{"N": 100, "c": 17}'}, "no valid c"),
+    "wrong type": ({"state": '{"N": "100", "c": 0.9}'}, "no valid N"),
+    "not whole": ({"state": '{"N": 10.5, "c": 0.9}'}, "no valid N"),
+    "other version": ({"version": "0"}, "version 0"),
+    "unknown figure": ({"module": "constructor"}, "no figure constructor"),
+    "a module that is no figure": ({"module": "common"}, "no figure common"),
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder with a page for each figure, and one with figures whose state is broken."""
+    folder = tmp_path_factory.mktemp("figures")
+    for name, text in _pages.files(FIGURES).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "course.css").write_bytes((ROOT / "book" / "_static" / "course.css").read_bytes())
+    for figure in FIGURES:
+        write_page(folder, f"{figure.module}.html", place(figure), [figure])
+    broken = "".join(f'<div title="{name}">{place(Chain, **changes)}</div>' for name, (changes, _) in BROKEN.items())
+    write_page(folder, "broken.html", place(Chain) + broken + place(Chain), [Chain])
+    with Site(folder) as site:
+        yield site
+
+
+@pytest.fixture
+def open_page(browser, site):
+    """Open a figure's page: open_page(figure, scheme="file", **options of the browser's context)."""
+    contexts = []
+
+    def opened(figure, scheme="file", **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.goto(site.base(scheme) + f"{figure if isinstance(figure, str) else figure.module}.html")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def state_of(page):
+    """The state of the page's figure, after the frame in which it is drawn."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.evaluate(
+        "() => { const { snnModel: m } = document.querySelector('.snn-explorable');"
+        "return Object.fromEntries(Object.keys(m.get('_limits')).map(name => [name, m.get(name)])); }"
+    )
+
+
+def middle(box):
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def drawn(limit, rng):
+    """One random value within the limits of a trait."""
+    if limit["kind"] == "list":
+        return [drawn(limit["of"], rng) for _ in range(rng.integers(limit["min"], limit["max"] + 1))]
+    if limit["kind"] in ("choice", "flag"):
+        choices = limit.get("choices", [False, True])
+        return choices[rng.integers(len(choices))]
+    low, high = limit["min"], limit["max"]
+    return int(rng.integers(low, high + 1)) if limit["kind"] == "whole" else float(rng.uniform(low, high))
+
+
+def random_states(figure, number, seed=0):
+    rng = np.random.default_rng(seed)
+    return [{name: drawn(limit, rng) for name, limit in figure.limits().items()} for _ in range(number)]
+
+
+# --- in a page, without a kernel ------------------------------------------------------------------------------------
+
+
+@each_figure
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_page_with_a_figure_has_no_fault_wide_or_narrow(browser, site, figure, scheme):
+    assert visit(browser, site, f"{figure.module}.html", scheme) == []
+
+
+@each_figure
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_figure_comes_to_life_in_the_place_of_its_picture(open_page, figure, scheme):
+    page = open_page(figure, scheme)
+    assert page.locator(".snn-live .snn-figure svg").first.is_visible()
+    assert not page.locator(".snn-explorable > img").is_visible()
+    assert page.locator(".snn-fault").count() == 0
+    assert state_of(page) == pytest.approx(figure().state())
+
+
+@each_figure
+def test_every_control_has_a_name_for_screen_readers(open_page, figure):
+    page = open_page(figure)
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    roles = {"slider", "combobox", "button", "checkbox", "spinbutton"}
+    names = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") in roles]
+    assert len(names) == page.locator(f".snn-figure :is({CONTROLS})").count() > 0
+    assert all(name.strip() for name in names) and not re.search(r"[*{}]", "".join(names)), names
+
+
+def press(control):
+    """Work a control by a key that changes something."""
+    control.focus()
+    kind = control.evaluate("node => node.type || node.getAttribute('role')")
+    if kind in ("button", "checkbox"):
+        control.press("Space")
+        return
+    at_end = control.evaluate(
+        "node => node.options ? node.selectedIndex === node.options.length - 1"
+        " : Number(node.value ?? node.ariaValueNow) >= Number(node.max ?? node.ariaValueMax)"
+    )
+    control.press(
+        ("ArrowUp" if at_end else "ArrowDown") if kind == "select-one" else ["ArrowRight", "ArrowLeft"][at_end]
+    )
+
+
+@each_figure
+def test_every_control_is_reached_and_worked_by_the_keyboard(open_page, figure):
+    page = open_page(figure)
+    for control in page.locator(CONTROLS).all():
+        assert control.evaluate("node => node.tabIndex") == 0
+        before = state_of(page)
+        press(control)
+        assert state_of(page) != before, control.evaluate("node => node.outerHTML")
+
+
+@each_figure
+def test_the_focus_is_visible(open_page, figure):
+    page = open_page(figure)
+    for k in range(page.locator(CONTROLS).count()):
+        page.keyboard.press("Tab")
+        outline = (
+            "getComputedStyle(document.activeElement.querySelector('.snn-knob') ?? document.activeElement).outlineStyle"
+        )
+        assert page.evaluate("document.activeElement.matches('.snn-figure *')"), k
+        assert page.evaluate(outline) != "none", k
+
+
+def drag_by_mouse(page, start, end):
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=4)
+    page.mouse.up()
+
+
+def drag_by_touch(page, start, end):
+    session = page.context.new_cdp_session(page)
+    points = [(start[0] + t * (end[0] - start[0]), start[1] + t * (end[1] - start[1])) for t in (0, 0.3, 0.6, 1)]
+    for k, (x, y) in enumerate(points):
+        kind = "touchMove" if k else "touchStart"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+@each_figure
+@pytest.mark.parametrize("drag", [drag_by_mouse, drag_by_touch])
+def test_sliders_and_handles_can_be_dragged(open_page, figure, drag):
+    page = open_page(figure, has_touch=drag is drag_by_touch)
+    for control in page.locator("input[type=range], .snn-knob").all():
+        control.scroll_into_view_if_needed()
+        before, box = state_of(page), control.bounding_box()
+        x, y = middle(box)
+        if control.evaluate("node => node.matches('.snn-knob')"):
+            plot = control.locator("xpath=ancestor::*[local-name()='svg']").bounding_box()
+            centre = middle(plot)
+            drag(page, (x, y), ((x + centre[0]) / 2, (y + centre[1]) / 2))
+        else:
+            share = control.evaluate("node => (node.value - node.min) / (node.max - node.min)")
+            thumb = box["x"] + 8 + share * (box["width"] - 16)
+            drag(page, (thumb, y), (box["x"] + box["width"] * (0.3 if share > 0.5 else 0.7), y))
+        assert state_of(page) != before, control.evaluate("node => node.outerHTML")
+
+
+@each_figure
+def test_the_result_is_said_in_words_that_follow_the_state(open_page, figure):
+    page = open_page(figure)
+    status = page.locator(".snn-figure [role=status][aria-live=polite]")
+    said = set()
+    for state in random_states(figure, 3):
+        page.evaluate(
+            "state => { for (const [name, value] of Object.entries(state))"
+            " document.querySelector('.snn-explorable').snnModel.set(name, value); }",
+            state,
+        )
+        state_of(page)
+        said.add(status.inner_text())
+    assert len(said) == 3 and all(len(text) > 15 for text in said), said
+    assert not re.search(r"NaN|undefined|\[object|[*{}]", "".join(said)), said
+
+
+CONTRAST = """() => {
+  const rgb = (color) => color.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = (color) => {
+    const [r, g, b] = rgb(color).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = light(getComputedStyle(document.body).backgroundColor);
+  const texts = [...document.querySelectorAll(".snn-plot text, .snn-status, .snn-control")];
+  return Math.min(...texts.map(node => {
+    const ink = light(getComputedStyle(node)[node.ownerSVGElement ? "fill" : "color"]);
+    return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+  }));
+}"""
+
+
+@each_figure
+@pytest.mark.parametrize("theme", THEMES)
+def test_words_are_legible_in_both_themes(open_page, figure, theme):
+    page = open_page(figure)
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    assert page.evaluate(CONTRAST) >= 4.5
+
+
+@each_figure
+def test_nothing_moves_by_itself_when_the_reader_wants_no_motion(open_page, figure):
+    page = open_page(figure, reduced_motion="reduce")
+    for control in page.locator(CONTROLS).all():
+        press(control)
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+@each_figure
+def test_a_narrow_plot_keeps_the_size_of_its_text(open_page, figure):
+    wide, narrow = open_page(figure), open_page(figure, viewport=PHONE)
+    sizes = [
+        page.locator(".snn-plot text").first.evaluate("node => node.getBoundingClientRect().height")
+        for page in (wide, narrow)
+    ]
+    assert sizes[0] == pytest.approx(sizes[1], abs=0.5)
+
+
+@each_figure
+def test_without_scripts_the_picture_stands_there_with_its_alternative_text(open_page, figure):
+    page = open_page(figure, java_script_enabled=False)
+    picture = page.locator(".snn-explorable > img")
+    assert picture.is_visible() and picture.bounding_box()["width"] > 100
+    assert len(picture.get_attribute("alt")) > 20
+    assert page.locator(".snn-explorable > *").count() == 1
+
+
+@each_figure
+def test_on_paper_the_picture_stands_there(open_page, figure):
+    page = open_page(figure)
+    page.emulate_media(media="print")
+    assert page.locator(".snn-explorable > img").is_visible()
+    assert not page.locator(".snn-live").is_visible()
+
+
+def test_a_broken_state_is_said_in_its_place_and_the_page_lives(open_page):
+    page = open_page("broken")
+    for name, (_, words) in BROKEN.items():
+        spot = page.locator(f'[title="{name}"]')
+        assert words in spot.locator(".snn-fault").inner_text()
+        assert spot.locator("img").is_visible() and spot.locator(".snn-live").count() == 0
+    assert page.locator(".snn-mounted").count() == 2
+
+
+COMPUTE = """([name, states]) => states.map(state => snnModules[name].compute(state))"""
+
+
+@each_figure
+def test_the_numbers_agree_with_python_at_random_states(open_page, figure):
+    states = random_states(figure, STATES)
+    reference = REFERENCES[figure.__name__]
+    for state, found in zip(states, open_page(figure).evaluate(COMPUTE, [figure.module, states]), strict=True):
+        expected = reference(state)
+        assert set(found) == set(expected)
+        for name in expected:
+            ours, theirs = np.asarray(found[name], float), np.asarray(expected[name], float)
+            assert ours.shape == theirs.shape, (name, state)
+            error = np.abs(ours - theirs)
+            assert ((error <= TOLERANCE) | (error <= TOLERANCE * np.abs(theirs))).all(), (name, state)
+
+
+# --- the scripts ------------------------------------------------------------------------------------------------------
+
+
+def test_all_scripts_together_are_small_and_our_own():
+    files = _pages.files(FIGURES)
+    assert sum(len(text.encode()) for name, text in files.items() if name.endswith(".js")) <= MOST_BYTES
+    addresses = {address for text in files.values() for address in re.findall(r"\w+://[^\s\"']+", text)}
+    assert addresses == {"http://www.w3.org/2000/svg"}  # the name of a vocabulary, which nothing fetches
+
+
+@pytest.fixture
+def js(tmp_path, monkeypatch):
+    """A folder of scripts in the place of the package's: js(name="text", ...)."""
+    monkeypatch.setattr(_bundle, "JS", tmp_path)
+    _bundle.source.cache_clear()
+    yield lambda **files: [(tmp_path / f"{name}.js").write_text(text) for name, text in files.items()]
+    _bundle.source.cache_clear()
+
+
+def test_files_are_put_together_each_after_what_it_imports(js, open_page):
+    js(
+        a='import { two } from "./b.js";\nimport { three } from "./c.js";\nexport const six = two * three(1);\n',
+        b='import { three } from "./c.js";\nconst hidden = 1;\nexport const two = three(hidden) - 1;\n',
+        c="const hidden = 3;\nexport function three(x) {\n  return hidden * x;\n}\n",
+    )
+    assert _bundle.order("a") == ["c", "b", "a"]
+    text = "const snnModules = {};" + "".join(map(_bundle.scope, _bundle.order("a"))) + "snnModules.a"
+    assert open_page(Chain).evaluate(f"() => {{ return eval({json.dumps(text)}); }}") == {"six": 6}
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('import { four } from "./b.js";\n', "imports four, which b.js does not export"),
+        ('import b from "./b.js";\n', "module syntax that is not understood: import b"),
+        ("export default 1;\n", "not understood: export default"),
+        ('const b = await import("./b.js");\n', "not understood: import"),
+        ('import { a } from "./a.js";\n', "in a circle: a > a"),
+    ],
+)
+def test_module_syntax_that_the_bundler_does_not_know_is_refused(js, text, message):
+    js(a=text, b="export const two = 2;\n")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        [_bundle.scope(name) for name in _bundle.order("a")]
+
+
+# --- in Python --------------------------------------------------------------------------------------------------------
+
+
+def test_the_package_is_imported_without_widgets():
+    command = "import sys, snnlib, snnlib.figures; assert not {'anywidget', 'ipywidgets'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+@each_figure
+def test_two_figures_of_the_same_state_are_shown_by_the_same_output(figure):
+    first, second = (figure()._repr_mimebundle_() for _ in range(2))
+    for mime in ("text/html", "text/plain"):
+        assert first[mime] == second[mime]
+    assert "\n" not in first["text/plain"] and first["text/plain"].startswith(figure.__name__)
+    assert first["application/vnd.jupyter.widget-view+json"]["model_id"]
+
+
+@each_figure
+def test_the_stored_state_is_the_state(figure):
+    [state] = random_states(figure, 1)
+    text = figure(**state)._repr_mimebundle_()["text/html"]
+    assert json.loads(html.unescape(re.search('data-state="([^"]*)"', text).group(1))) == state
+
+
+def test_a_shown_figure_has_label_alternative_text_and_caption(monkeypatch):
+    calls = []
+    monkeypatch.setattr(explorables._base, "publish_display_data", lambda *a, **k: calls.append((*a, k["metadata"])))
+    about = {"name": "fig-chain", "alt": 'Bars that fall from 1 to "nothing".', "caption": "A chain."}
+    Chain().show(**about)
+    [(data, metadata)] = calls
+    assert metadata["snn_figure"].items() >= about.items()
+    assert f'alt="{html.escape(about["alt"])}"' in data["text/html"]
+    with pytest.raises(ValueError, match="alt must describe"):
+        Chain().show(name="fig-chain", alt="", caption="A chain.")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.4, 1.6, "1", None])
+def test_a_number_out_of_its_bounds_is_refused(value):
+    chain = Chain()
+    with pytest.raises(traitlets.TraitError):
+        chain.c = value
+    assert chain.c == 0.9
+
+
+@pytest.mark.parametrize("trait", [traitlets.Float(1.0), traitlets.Int(1, min=0), traitlets.Unicode("a")])
+def test_state_without_bounds_is_refused(trait):
+    class Unbounded(Chain):
+        more = trait.tag(sync=True)
+
+    with pytest.raises(TypeError, match="'more'"):
+        Unbounded.limits()
