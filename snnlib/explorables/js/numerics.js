@@ -404,7 +404,8 @@ export function seluConstants(mu = 0, nu = 1, omega = 0, tau = 1) {
     const root = Math.sqrt(B * B - A * C);
     alpha = mu > 0 ? C / (B + root) : (B + root) / A;
   }
-  return { alpha, lam: Math.sqrt((nu + mu * mu) / (S + alpha * alpha * T)) };
+  const lam = Math.sqrt((nu + mu * mu) / (S + alpha * alpha * T));
+  return alpha > 0 && alpha < Infinity ? { alpha, lam } : null;
 }
 
 // --- push-forward ----------------------------------------------------------------------------------------------------
