@@ -400,9 +400,8 @@ export function seluConstants(mu = 0, nu = 1, omega = 0, tau = 1) {
   if (mu !== 0) {
     const share = (mu * mu) / (nu + mu * mu);
     const [A, B, C] = [Q * Q - share * T, P * Q, P * P - share * S];
-    if ((mu > 0 ? C : A) <= 0) return null;
     const root = Math.sqrt(B * B - A * C);
-    alpha = mu > 0 ? C / (B + root) : (B + root) / A;
+    alpha = mu > 0 ? C / (B + root) : (B + root) / A; // out of reach: negative, infinite or not a number
   }
   const lam = Math.sqrt((nu + mu * mu) / (S + alpha * alpha * T));
   return alpha > 0 && alpha < Infinity ? { alpha, lam } : null;
