@@ -355,8 +355,8 @@ function crossings(activation, omega, tau, mu) {
 }
 
 /** The fixed point with nu > 0 that Newton's method finds from `start`, attracting or not:
- * { mu, nu, jacobian, spectralRadius, attracting }, or null where there is none to be found; `follow` says then what
- * happens to the moments instead.
+ * { mu, nu, jacobian, spectralRadius, attracting }, or null where it finds none from there, from where iteration leads,
+ * and from `crossings`; `follow` says then what happens to the moments instead.
  */
 export function fixedPoint(activation, omega = 0, tau = 1, start = [0, 1]) {
   if (!(start[1] > 0)) throw new RangeError(`start must have a positive variance, got ${start[1]}`);
