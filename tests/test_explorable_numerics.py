@@ -115,7 +115,7 @@ FATES = {
 # and where Newton's method fails from the start.
 START = [0.1, 0.8]
 LAYERS = [
-    *([name, *x, START] for name in ("relu", "elu", "selu") for x in states(40, 3, omega=2)[:, 2:].tolist()),
+    *([name, *x, START] for name in ("relu", "elu", "selu") for x in states(20, 3, omega=2)[:, 2:].tolist()),
     *(["relu", omega, tau, START] for omega, tau in ((0, 2 / (1 - 1 / np.pi)), (1, 1), (0, 2.93))),
     *(["selu", omega, tau, START] for omega, tau in ((0.1, 1), (0, 1.6))),
     *(["tanh", omega, tau, START] for omega, tau in ((0.3, 2), (0, 0.9))),

@@ -422,8 +422,8 @@ function crossing(f, y, low, high) {
 
 /** How f(Z) is distributed, for Z ~ N(mean, variance): { density, atoms }.
  *
- * density[k] is the mean density of f(Z) between edges[k] and edges[k + 1] (increasing), without the atoms; it is exact,
- * also where the density itself is infinite, as at the minimum of gelu. atoms are the values that f(Z) takes with a
+ * density[k] is the mean density of f(Z) between edges[k] and edges[k + 1] (increasing), without the atoms. It is
+ * exact, also where the density itself is infinite, as at the minimum of gelu. atoms are the values that f(Z) takes with a
  * positive probability, [{ value, probability }].
  */
 export function pushForward({ f, turning = -Infinity, flatBelow = -Infinity }, mean, variance, edges) {
@@ -489,8 +489,8 @@ export function svd(A, det = determinant(A)) {
 
 /** The product of all matrices, the last one leftmost, as { matrix, det, exponent }: it is matrix times 2^exponent.
  *
- * Nothing overflows, however many they are. det belongs to `matrix` and is computed from those of the factors: handed to
- * `svd` and `eigenvalues`, it gives the smaller value also where that is lost in the rounding of the matrix.
+ * Nothing overflows, however many they are. det belongs to `matrix` and is computed from those of the factors: handed
+ * to `svd` and `eigenvalues`, it gives the smaller value also where that is lost in the rounding of the matrix.
  */
 export function chain(matrices) {
   let [matrix, det, exponent] = [[1, 0, 0, 1], 1, 0];
@@ -547,8 +547,8 @@ export function gradientPath(activation, path, sigmaW) {
 
 /** The generator mulberry32 (T. Ettinger), seeded with a 32-bit integer: { uniform(), normal() }.
  *
- * uniform() is in (0, 1), with 32 bits, the same in every browser; normal() is made of two of them by the formula of Box
- * and Muller, the same up to the rounding of Math.log and Math.cos.
+ * uniform() is in (0, 1), with 32 bits, the same in every browser; normal() is made of two of them by the formula of
+ * Box and Muller, the same up to the rounding of Math.log and Math.cos.
  */
 export function random(seed) {
   let state = seed | 0;
@@ -573,8 +573,8 @@ export const INITIALIZATIONS = {
 
 /** A fully connected network with a linear last layer, softmax and cross-entropy; as `snnlib.backprop.Network`.
  *
- * widths are [inputs, units of each layer ...]; initialization(n, m) is the variance of the normal weights, biases start
- * at 0; batch is the largest number of examples that a forward pass takes. A batch of B examples is a flat array of B
+ * widths are [inputs, units of each layer ...]; initialization(n, m) is the variance of the normal weights, biases
+ * start at 0; batch is the largest number of examples that a forward pass takes. A batch of B examples is a flat array of B
  * rows. All memory is taken here, so that a training step allocates nothing.
  *
  * layers[i] holds n, m, weights (m x n), bias, their gradients dWeights and dBias, and of the last forward pass z and
