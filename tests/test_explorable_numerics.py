@@ -116,7 +116,7 @@ FATES = {
 START = [0.1, 0.8]
 LAYERS = [
     *([name, *x, START] for name in ("relu", "elu", "selu") for x in states(20, 3, omega=2)[:, 2:].tolist()),
-    *(["relu", omega, tau, START] for omega, tau in ((0, 2 / (1 - 1 / np.pi)), (1, 1), (0, 2.93))),
+    *(["relu", omega, tau, START] for omega, tau in ((0, 2 / (1 - 1 / np.pi)), (1, 1), (0, 2.93), (0, 2.94))),
     *(["selu", omega, tau, START] for omega, tau in ((0.1, 1), (0, 1.6))),
     *(["tanh", omega, tau, START] for omega, tau in ((0.3, 2), (0, 0.9))),
     *([name, 0, 1, START] for name in ("identity", "leaky_relu")),

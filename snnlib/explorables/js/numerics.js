@@ -423,8 +423,8 @@ function crossing(f, y, low, high) {
 /** How f(Z) is distributed, for Z ~ N(mean, variance): { density, atoms }.
  *
  * density[k] is the mean density of f(Z) between edges[k] and edges[k + 1] (increasing), without the atoms. It is
- * exact, also where the density itself is infinite, as at the minimum of gelu. atoms are the values that f(Z) takes with a
- * positive probability, [{ value, probability }].
+ * exact, also where the density itself is infinite, as at the minimum of gelu. atoms are the values that f(Z) takes
+ * with a positive probability, [{ value, probability }].
  */
 export function pushForward({ f, turning = -Infinity, flatBelow = -Infinity }, mean, variance, edges) {
   const s = deviation(variance);
@@ -574,8 +574,8 @@ export const INITIALIZATIONS = {
 /** A fully connected network with a linear last layer, softmax and cross-entropy; as `snnlib.backprop.Network`.
  *
  * widths are [inputs, units of each layer ...]; initialization(n, m) is the variance of the normal weights, biases
- * start at 0; batch is the largest number of examples that a forward pass takes. A batch of B examples is a flat array of B
- * rows. All memory is taken here, so that a training step allocates nothing.
+ * start at 0; batch is the largest number of examples that a forward pass takes. A batch of B examples is a flat array
+ * of B rows. All memory is taken here, so that a training step allocates nothing.
  *
  * layers[i] holds n, m, weights (m x n), bias, their gradients dWeights and dBias, and of the last forward pass z and
  * y = f(z) (batch x m). parameters and gradients are all of them in one array: W1, b1, W2, b2, ...
