@@ -59,12 +59,23 @@ def wait_for(address, server, log):
     pytest.fail(f"JupyterLab does not answer:\n{log.read_text()}")
 
 
+def execute(page, number):
+    """Run a cell. JupyterLab drops the request, silently, while the kernel is on its way; then ask again."""
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
+    for _ in range(30):
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_timeout(1000)
+        if cell.locator(".jp-InputPrompt").inner_text() != "[ ]:":
+            return
+    pytest.fail(f"JupyterLab does not run cell {number}")
+
+
 def test_a_figure_and_python_share_their_state(browser, lab):
     page = browser.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     page.goto(f"{lab}/lab/tree/figure.ipynb?reset")
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
-    page.keyboard.press("Shift+Enter")
+    execute(page, 0)
     slider = page.locator(".snn-figure input[name=c]")
     slider.wait_for()
     assert page.locator(".snn-figure svg").is_visible() and not page.locator(".snn-explorable").count()
@@ -74,10 +85,9 @@ def test_a_figure_and_python_share_their_state(browser, lab):
     layers.press("ArrowRight")
     page.wait_for_function("old => document.querySelector('.snn-status').innerText !== old", arg=before)
 
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(1).click()
-    page.keyboard.press("Shift+Enter")
+    execute(page, 1)
     page.get_by_text("browser to Python: 1.25 21").wait_for()
-    page.keyboard.press("Shift+Enter")
+    execute(page, 2)
     page.wait_for_function("() => document.querySelector('.snn-figure input[name=c]').value === '0.75'")
     assert "0.75" in page.locator(".snn-figure output").first.inner_text()
     page.close()
