@@ -9,6 +9,7 @@ from pagecheck import CHROMIUM_ARGUMENTS
 from scipy import optimize, special, stats
 
 from snnlib import activations, backprop, gaussian, meanfield, moments
+from snnlib.explorables import _random
 
 SOURCE = Path(__file__).resolve().parents[1] / "snnlib" / "explorables" / "js" / "numerics.js"
 NAMES = activations.names()
@@ -299,6 +300,12 @@ def test_random_numbers_are_those_of_mulberry32(js):
         assert js(function, [seed, "uniform", 1000]) == mulberry32(seed, 1000).tolist()
     assert_agree(js(function, [3, "normal", 5000]), normals(3, 5000), 1e-13)
     assert stats.kstest(normals(3, 5000), "norm").pvalue > 0.01
+
+
+@pytest.mark.parametrize("seed", [0, 1, 9999])
+def test_the_random_numbers_of_pictures_are_those_of_the_scripts(seed):
+    np.testing.assert_array_equal(_random.uniforms(seed, 1000), mulberry32(seed, 1000))
+    np.testing.assert_array_equal(_random.normals(seed, 1000), normals(seed, 1000))
 
 
 TRAIN = """(N, [widths, name, initialization, x, labels, rate]) => {

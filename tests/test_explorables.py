@@ -14,7 +14,7 @@ from explorables_reference import REFERENCES
 from pagecheck import PHONE, Site, visit
 
 from snnlib import explorables
-from snnlib.explorables import FIGURES, Chain, _bundle, _pages
+from snnlib.explorables import FIGURES, Chain, SignalThroughDepth, _bundle, _pages
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMES = ("http", "file")
@@ -319,8 +319,31 @@ def test_the_numbers_agree_with_python_at_random_states(open_page, figure):
         for name in expected:
             ours, theirs = np.asarray(found[name], float), np.asarray(expected[name], float)
             assert ours.shape == theirs.shape, (name, state)
-            error = np.abs(ours - theirs)
+            with np.errstate(invalid="ignore"):
+                error = np.where(ours == theirs, 0, np.abs(ours - theirs))  # both may be infinite
             assert ((error <= TOLERANCE) | (error <= TOLERANCE * np.abs(theirs))).all(), (name, state)
+
+
+NETWORKS = "states => states.map(state => [...snnModules.signal_through_depth.networks(state)].filter(Boolean))"
+
+
+def test_the_networks_of_signal_through_depth_are_those_that_numpy_runs(open_page):
+    states = [state | {"n": 10 * k} for k, state in enumerate(random_states(SignalThroughDepth, 20), 1)]
+    for state, found in zip(states, open_page(SignalThroughDepth).evaluate(NETWORKS, states), strict=True):
+        for network, expected in zip(found, SignalThroughDepth(**state).measured(), strict=True):
+            np.testing.assert_allclose([network["q"], network["gradient"]], expected, TOLERANCE, err_msg=str(state))
+
+
+def test_the_networks_of_signal_through_depth_appear_when_the_state_rests(open_page):
+    page = open_page(SignalThroughDepth)
+    note = page.get_by_text("measuring …")
+    note.first.wait_for(state="detached")
+    dots = page.locator(".snn-dots.snn-vermillion")
+    before = [dots.nth(k).get_attribute("d") for k in range(dots.count())]
+    page.get_by_role("button", name="new draw").click()
+    note.first.wait_for()
+    note.first.wait_for(state="detached")
+    assert len(before) == dots.count() and dots.first.get_attribute("d") != before[0]
 
 
 # --- the scripts ------------------------------------------------------------------------------------------------------

@@ -22,7 +22,9 @@ When stored state changes its meaning, raise the class's `version`: pages with t
 
 from ._base import Explorable, Real
 from .chain import Chain
+from .jacobian_product import JacobianProduct
+from .signal_through_depth import SignalThroughDepth
 
-FIGURES = (Chain,)
+FIGURES = (Chain, JacobianProduct, SignalThroughDepth)
 
-__all__ = ["FIGURES", "Chain", "Explorable", "Real"]
+__all__ = ["FIGURES", "Chain", "Explorable", "JacobianProduct", "Real", "SignalThroughDepth"]

@@ -90,6 +90,32 @@ export function number(value, digits = 3) {
 const signed = (text) => text.replace("-", "−");
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
+// What figures call the activations.
+export const ACTIVATION_WORDS = {
+  identity: "none (linear)", relu: "ReLU", leaky_relu: "leaky ReLU", elu: "ELU", selu: "SELU", gelu: "GELU", silu: "SiLU",
+};
+
+// Run a generator after `wait` ms, in slices that leave the page its frames; `found` gets all that it yields but null.
+// Returns the function that stops it.
+export function inSlices(steps, found, wait = 0) {
+  let timer = setTimeout(function slice() {
+    for (const end = performance.now() + 8; performance.now() < end;) {
+      const { value, done } = steps.next();
+      if (done) return;
+      if (value !== null) found(value);
+    }
+    timer = setTimeout(slice);
+  }, wait);
+  return () => clearTimeout(timer);
+}
+
+const KEYS = {
+  line: { d: "M2 6h14", "stroke-width": 2.5 },
+  dash: { d: "M1 6h16", "stroke-width": 1.5, "stroke-dasharray": "4 3.5", "stroke-linecap": "butt" },
+  dot: { d: "M9 6h0", "stroke-width": 7 },
+  ring: { d: "M9 6h0", "stroke-width": 7 },
+};
+
 // --- the figure ------------------------------------------------------------------------------------------------------
 
 // The frame of a figure: controls above, plots below them, and a line of text for the result.
@@ -171,6 +197,14 @@ export function figure({ model, el, label }) {
       return input;
     },
 
+    // What the marks of the plots mean, below them: [[color, "line" | "dash" | "dot" | "ring", words], ...].
+    legend(entries) {
+      const key = ([color, mark, words]) => html("span", {}, svg("svg", { width: 22, height: 10, "aria-hidden": "true" },
+        svg("path", { class: `snn-dots snn-${color}`, ...KEYS[mark] }),
+        svg("path", { class: "snn-dots snn-ground", ...(mark === "ring" ? { ...KEYS.dot, "stroke-width": 3.6 } : {}) })), words);
+      status.before(html("p", { class: "snn-legend" }, ...entries.map(key)));
+    },
+
     // Say the current result, in words.
     say(text) {
       if (text === said) return;
@@ -217,23 +251,26 @@ function plot(fig, { label, height = 280, margin = {} }) {
 
   const area = {
     // Show axes and marks: `draw({ x: axis, y: axis }, (p) => [marks])`, where an axis is { domain: [low, high],
-    // log: false, label: "", ticks: true } and p makes marks in the units of the axes.
+    // log: false, label: "", ticks: true } and p makes marks in the units of the axes. With `plane: true` beside x and
+    // y no axes are shown, and one unit is as long across as up.
     draw(axes, make) {
       const width = Math.max(200, place.clientWidth || 640);
       root.setAttribute("width", width);
       root.setAttribute("viewBox", `0 0 ${width} ${height}`);
       if (!dragging) {
-        x = scale(axes.x, edge.left, width - edge.right);
+        const room = axes.plane ? Math.max(0, width - edge.left - edge.right - (height - edge.top - edge.bottom)) / 2 : 0;
+        x = scale(axes.x, edge.left + room, width - edge.right - room);
         y = scale(axes.y, height - edge.bottom, edge.top);
       }
-      marks.replaceChildren(axisX(x, y, axes.x), axisY(x, y, axes.y), ...make(makers(x, y)));
+      const shown = axes.plane ? [] : [axisX(x, y, axes.x), axisY(x, y, axes.y)];
+      marks.replaceChildren(...shown, ...make(makers(x, y)));
       const now = fig.state();
       for (const follow of placed) follow(now);
     },
 
     // A point that mouse, touch and arrow keys move. Each of `x` and `y` is absent (then `at(state)` gives the
     // coordinate) or { name, step, to, from }: to(value, state) is where the value of the state stands on the axis,
-    // from(coordinate, state) the way back; both are the identity when absent. A value that is no plain name of the
+    // from(coordinate, state, point) the way back; both are the identity when absent. A value that is no plain name of the
     // state has get(state), set(value, state) -> { name: value }, min and max in place of `name`.
     handle({ label, at = () => [0, 0], x: alongX, y: alongY, format = (value) => number(value), color = "vermillion" }) {
       const axes = { x: alongX && binding(fig, alongX), y: alongY && binding(fig, alongY) };
@@ -259,7 +296,7 @@ function plot(fig, { label, height = 280, margin = {} }) {
         const patch = {};
         const points = { x: x.invert(event.clientX - box.left), y: y.invert(event.clientY - box.top) };
         for (const key of ["x", "y"])
-          if (axes[key]) Object.assign(patch, axes[key].set(axes[key].from(points[key], now), now));
+          if (axes[key]) Object.assign(patch, axes[key].set(axes[key].from(points[key], now, [points.x, points.y]), now));
         fig.change(patch);
       };
       knob.addEventListener("pointerdown", (event) => {
