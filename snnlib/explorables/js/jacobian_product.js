@@ -12,7 +12,16 @@ const WEIGHTS = {
   orthogonal: "a rotation, new in each layer",
 };
 const REACH = [1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300]; // decades that the axis may show, up and down
-const CIRCLE = Array.from({ length: 97 }, (_, k) => [Math.cos((k * Math.PI) / 48), Math.sin((k * Math.PI) / 48)]);
+const CIRCLE = Array.from({ length: 97 }, (_, k) => direction(k * 3.75));
+
+function direction(degrees) {
+  const angle = (degrees * Math.PI) / 180;
+  return [Math.cos(angle), Math.sin(angle)];
+}
+
+function times([a, b, c, d], [x, y]) {
+  return [a * x + b * y, c * x + d * y];
+}
 
 // The Jacobians of the layers, [a, b, c, d] row by row.
 function jacobians({ activation, sigma_w, N, weights, seed }) {
@@ -26,7 +35,7 @@ function jacobians({ activation, sigma_w, N, weights, seed }) {
       const [c, s] = [drawn[0], drawn[1]].map((entry) => (sigma_w * entry) / Math.hypot(drawn[0], drawn[1]));
       W = [c, -s, s, c];
     } else if (i === 0 || weights === "gaussian") W = drawn.map((entry) => sigma_w * Math.SQRT1_2 * entry);
-    const z = [W[0] * y[0] + W[1] * y[1], W[2] * y[0] + W[3] * y[1]];
+    const z = times(W, y);
     const [first, second] = z.map(derivative);
     y = z.map(f);
     return [first * W[0], first * W[1], second * W[2], second * W[3]];
@@ -40,20 +49,21 @@ function jacobians({ activation, sigma_w, N, weights, seed }) {
 export function compute(state) {
   const J = jacobians(state);
   const found = { singular: [], eigen: [], complex: [], length: [], image: [], radii: [] };
-  const v = [Math.cos((state.angle * Math.PI) / 180), Math.sin((state.angle * Math.PI) / 180)];
+  const v = direction(state.angle);
   let sum = 0;
   J.forEach((factor, i) => {
     const { matrix, det, exponent } = chain(J.slice(0, i + 1));
-    const decades = (value) => Math.log10(value) + exponent * Math.log10(2);
+    const alone = chain([factor]);
     const { s } = svd(matrix, det);
     const lost = !(s[1] > LOST * s[0]);
     const values = eigenvalues(matrix, lost ? 0 : det);
-    sum += Math.log10(Math.hypot(...eigenvalues(factor)[0]));
-    found.singular.push([s[0], lost ? 0 : s[1]].map(decades));
+    const decades = (value, power = exponent) => Math.log10(value) + power * Math.log10(2);
+    sum += decades(Math.hypot(...eigenvalues(alone.matrix, alone.det)[0]), alone.exponent);
+    found.singular.push([decades(s[0]), decades(lost ? 0 : s[1])]);
     found.eigen.push(values.map((value) => decades(Math.hypot(...value))));
     found.complex.push(values[0][1] !== 0);
     found.image.push(s[0] > 0 ? matrix.map((entry) => entry / s[0]) : matrix);
-    found.length.push(decades(Math.hypot(matrix[0] * v[0] + matrix[1] * v[1], matrix[2] * v[0] + matrix[3] * v[1])));
+    found.length.push(decades(Math.hypot(...times(matrix, v))));
     found.radii.push(sum);
   });
   return { ...found, theory: theory(state, found) };
@@ -78,11 +88,11 @@ export function render({ model, el }) {
   });
   plane.handle({
     label: "direction of the vector v, in degrees",
-    at: ({ angle }) => [0, Math.sin((angle * Math.PI) / 180)],
+    at: ({ angle }) => direction(angle),
     x: {
       name: "angle",
       step: 2,
-      to: (angle) => Math.cos((angle * Math.PI) / 180),
+      to: (angle) => direction(angle)[0],
       from: (_, state, [x, y]) => ((Math.atan2(y, x) * 180) / Math.PI + 360) % 360,
     },
     format: (angle) => `${angle.toFixed(0)}°`,
@@ -109,17 +119,17 @@ export function render({ model, el }) {
 }
 
 // The image of a circle of radius r pixels under a matrix.
-function ellipse([a, b, c, d], r, [x, y], attributes) {
-  const points = CIRCLE.map(([p, q]) => `${(x + r * (a * p + b * q)).toFixed(1)} ${(y - r * (c * p + d * q)).toFixed(1)}`);
+function ellipse(matrix, r, [x, y], attributes) {
+  const points = CIRCLE.map((point) => times(matrix, point)).map(([a, b]) => `${(x + r * a).toFixed(1)} ${(y - r * b).toFixed(1)}`);
   return svg("path", { class: "snn-line snn-blue", ...attributes, d: `M${points.join("L")}z` });
 }
 
 function drawPlane(plane, { N, angle }, { image, singular }) {
-  const v = [Math.cos((angle * Math.PI) / 180), Math.sin((angle * Math.PI) / 180)];
-  const [a, b, c, d] = image[N - 1];
-  const carried = [a * v[0] + b * v[1], c * v[0] + d * v[1]];
+  const v = direction(angle);
+  const carried = times(image[N - 1], v);
   const size = singular[N - 1][0];
-  const words = size > -Infinity ? `image drawn ${number(10 ** Math.abs(size))} times ${size < 0 ? "larger" : "smaller"}` : "the image is a point";
+  const words = size === -Infinity ? "the image is a point"
+    : `image drawn ${number(10 ** Math.abs(size))} times ${size < 0 ? "larger" : "smaller"}`;
   plane.draw({ plane: true, x: { domain: [-1.2, 1.2] }, y: { domain: [-1.2, 1.2] } }, (p) => {
     const [centre, r] = [[p.x(0), p.y(0)], p.x(1) - p.x(0)];
     return [
@@ -148,8 +158,9 @@ function drawGrowth(growth, { N }, { singular, eigen, complex, length, image, ra
     const every = Math.ceil((N * 20) / (p.x.to - p.x.from)); // layers from one small ellipse to the next
     const shown = image.map((matrix, i) => [matrix, i]).filter(([, i]) => (N - 1 - i) % every === 0);
     const dots = [0, 1].flatMap((k) => path(pick(eigen, k))).map(([i, value]) => [i, 10 ** value]);
-    const last = (words, value) => value > -Infinity
-      && svg("text", { class: "snn-ink", x: p.x.to + 4, y: p.y.inside(10 ** value) + 4 }, words);
+    const ends = singular[N - 1].filter(Number.isFinite).map((value) => p.y.inside(10 ** value) + 4);
+    ends[1] = Math.max(ends[1], ends[0] + 16); // the names do not cover each other
+    const name = (words, k) => ends[k] && svg("text", { class: "snn-ink", x: p.x.to + 4, y: ends[k] }, words);
     return [
       p.rule(1),
       ...shown.map(([matrix, i]) => ellipse(matrix, 9, [p.x(i + 1), 16], { "stroke-width": 1.2 })),
@@ -159,8 +170,7 @@ function drawGrowth(growth, { N }, { singular, eigen, complex, length, image, ra
       ...[0, 1].map((k) => drawn(p, pick(singular, k))),
       p.points(dots, { color: "vermillion", size: 3.2 }),
       p.points(dots.filter(([i]) => complex[i - 1]), { color: "ground", size: 1.8 }),
-      last("*σ*_{1}", singular[N - 1][0]),
-      last("*σ*_{2}", singular[N - 1][1]),
+      ...["*σ*_{1}", "*σ*_{2}"].map(name),
     ].filter(Boolean);
   });
 }

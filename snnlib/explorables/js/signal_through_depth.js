@@ -111,14 +111,15 @@ function draw(plot, { N }, theory, measured, label) {
   ].filter(Boolean));
 }
 
-// What a factor over N layers amounts to, in words.
-function fate(factor, [fades, keeps, grows]) {
-  return factor < 0.1 ? fades : factor > 10 ? grows : keeps;
+// What a factor amounts to, in words; those between 1 / limit and limit keep the size.
+function fate(factor, limit, [less, same, more]) {
+  return factor < 1 / limit ? less : factor > limit ? more : same;
 }
 
 function sentence({ N }, { q, gradient, chi }) {
-  const signal = fate(q[N - 1] / q[0], ["the signal fades", "the signal is kept", "the signal grows"]);
-  const back = fate(gradient[0], ["the gradient vanishes", "the gradient is kept", "the gradient explodes"]);
+  const late = q[N - 1] / q[Math.floor((N - 1) / 2)]; // the first layers may still seek their size
+  const signal = fate(late, 1.6, ["the signal fades", "the signal is kept", "the signal grows"]);
+  const back = fate(gradient[0], 10, ["the gradient vanishes", "the gradient keeps its order of magnitude", "the gradient explodes"]);
   return `Forwards, *q*_{1} = ${number(q[0])} becomes *q*_{N} = ${number(q[N - 1])}: ${signal}. `
     + `Backwards, |*δ*|² is multiplied by ${number(gradient[0])} on its way to layer 1: ${back}. `
     + `In the last layer *χ* = ${number(chi, 4)}.`;
