@@ -35,6 +35,9 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "explorables/js/chain.js": ["tests/test_explorables.py"],
     "explorables/js/common.js": ["tests/test_explorables.py"],
     "explorables/js/host.js": ["tests/test_explorables.py"],
+    "explorables/_random": ["tests/test_explorable_numerics.py"],
+    "explorables/js/jacobian_product.js": ["tests/test_explorables.py"],
+    "explorables/js/signal_through_depth.js": ["tests/test_explorables.py"],
 }
 
 # file: (what is planted, text, the text in its place); each text stands in its file exactly once
@@ -378,6 +381,17 @@ MUTATIONS = {
     "explorables/js/host.js": [
         ("state out of bounds is taken", "value >= min && value <= max,\n    whole", "true,\n    whole"),
         ("state of another version is taken", "version !== String(module.about.version)", "false"),
+    ],
+    "explorables/_random": [
+        ("pictures have other random numbers", "np.cos(2 * np.pi * v)", "np.sin(2 * np.pi * v)"),
+    ],
+    "explorables/js/jacobian_product.js": [
+        ("the first layer acts last", "chain(J.slice(0, i + 1))", "chain(J.slice(0, i + 1).reverse())"),
+        ("both units have one slope", "second * W[2], second * W[3]", "first * W[2], first * W[3]"),
+    ],
+    "explorables/js/signal_through_depth.js": [
+        ("the gradient goes through the transpose", "delta[i] * W[l][i * n + j]", "delta[i] * W[l][j * n + i]"),
+        ("networks stay when the state has changed", "measured = [];\n    stop();", "stop();"),
     ],
 }
 PLANTED = [(file, *planted) for file, several in MUTATIONS.items() for planted in several]

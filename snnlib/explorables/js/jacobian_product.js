@@ -145,9 +145,8 @@ function drawPlane(plane, { N, angle }, { image, singular }) {
 }
 
 function drawGrowth(growth, { N }, { singular, eigen, complex, length, image, radii, theory }) {
-  const path = (decades) => decades.map((value, i) => [i + 1, value]).filter(([, value]) => value > -Infinity);
-  const drawn = (p, decades, options) => p.line(path(decades).map(([i, value]) => [i, 10 ** value]), options);
-  const pick = (pairs, k) => pairs.map((pair) => pair[k]);
+  const path = (decades) => decades.map((value, i) => [i + 1, 10 ** value]).filter(([, value]) => value > 0);
+  const pick = (pairs, k) => path(pairs.map((pair) => pair[k]));
   const all = [...singular.flat(), ...radii, ...theory.map((rate) => N * rate)].filter(Number.isFinite);
   const reach = (decades) => REACH.find((step) => step >= decades) ?? REACH.at(-1);
   const axes = {
@@ -157,7 +156,7 @@ function drawGrowth(growth, { N }, { singular, eigen, complex, length, image, ra
   growth.draw(axes, (p) => {
     const every = Math.ceil((N * 20) / (p.x.to - p.x.from)); // layers from one small ellipse to the next
     const shown = image.map((matrix, i) => [matrix, i]).filter(([, i]) => (N - 1 - i) % every === 0);
-    const dots = [0, 1].flatMap((k) => path(pick(eigen, k))).map(([i, value]) => [i, 10 ** value]);
+    const dots = [0, 1].flatMap((k) => pick(eigen, k));
     const ends = singular[N - 1].filter(Number.isFinite).map((value) => p.y.inside(10 ** value) + 4);
     ends[1] = Math.max(ends[1], ends[0] + 16); // the names do not cover each other
     const name = (words, k) => ends[k] && svg("text", { class: "snn-ink", x: p.x.to + 4, y: ends[k] }, words);
@@ -165,9 +164,9 @@ function drawGrowth(growth, { N }, { singular, eigen, complex, length, image, ra
       p.rule(1),
       ...shown.map(([matrix, i]) => ellipse(matrix, 9, [p.x(i + 1), 16], { "stroke-width": 1.2 })),
       ...theory.map((rate) => p.line([[0.4, 10 ** (0.4 * rate)], [N, 10 ** (N * rate)]], { color: "muted", width: 1.2, dash: "6 4" })),
-      drawn(p, radii, { color: "vermillion", width: 1.5, dash: "5 4" }),
-      drawn(p, length, { color: "green", width: 1.5 }),
-      ...[0, 1].map((k) => drawn(p, pick(singular, k))),
+      p.line(path(radii), { color: "vermillion", width: 1.5, dash: "5 4" }),
+      p.line(path(length), { color: "green", width: 1.5 }),
+      ...[0, 1].map((k) => p.line(pick(singular, k))),
       p.points(dots, { color: "vermillion", size: 3.2 }),
       p.points(dots.filter(([i]) => complex[i - 1]), { color: "ground", size: 1.8 }),
       ...["*σ*_{1}", "*σ*_{2}"].map(name),
@@ -180,7 +179,7 @@ function sentence({ N, weights }, { singular, eigen, complex, length, radii, the
   const power = (decades) => number(10 ** decades);
   if (large === -Infinity) {
     const dead = singular.findIndex(([value]) => value === -Infinity) + 1;
-    return `Layer ${dead} has both units switched off: from there on the product is exactly zero, and no derivative comes back.`;
+    return `Both slopes of layer ${dead} are zero: from there on the product is exactly zero, and no derivative comes back.`;
   }
   const ratio = large - small;
   const shape = small === -Infinity ? "a line: one direction is lost for good" : ratio < 0.01 ? "still a circle"
