@@ -7,9 +7,9 @@ const EULER = 0.57721566490153286;
 const GAUSSIAN = [-EULER / 2, -EULER / 2 - Math.LN2]; // Lyapunov exponents of 2x2 matrices of variance 1/2
 const LOST = 1e-100; // singular values whose ratio is below count as one, and a zero
 const WEIGHTS = {
-  gaussian: "Gaussian, new in each layer",
-  repeated: "Gaussian, one for all layers",
-  orthogonal: "a rotation, new in each layer",
+  gaussian: "Gaussian, each its own",
+  repeated: "Gaussian, one for all",
+  orthogonal: "rotations, each its own",
 };
 const REACH = [1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300]; // decades that the axis may show, up and down
 const CIRCLE = Array.from({ length: 97 }, (_, k) => direction(k * 3.75));
@@ -79,9 +79,9 @@ export function render({ model, el }) {
   const fig = figure({ model, el, label: "The unit circle carried through random layers" });
   fig.select("weights", { label: "weights", words: WEIGHTS });
   fig.select("activation", { label: "activation", words: ACTIVATION_WORDS });
+  fig.button("new draw", ({ seed }) => ({ seed: (seed + 1) % 10000 }));
   fig.slider("sigma_w", { label: "size *σ*_{w}", step: 0.005, format: (value) => value.toFixed(2) });
   fig.slider("N", { label: "layers *N*", step: 1, format: String });
-  fig.button("new draw", ({ seed }) => ({ seed: (seed + 1) % 10000 }));
   const plane = fig.plot({
     label: "The unit circle and its image, drawn with a longest half-axis of one",
     margin: { left: 10, right: 10, top: 8, bottom: 26 },

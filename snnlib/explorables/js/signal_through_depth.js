@@ -107,7 +107,7 @@ function draw(plot, { N }, theory, measured, label) {
     p.rule(1),
     ...measured.map((values) => p.points(points(values), { color: "vermillion", size: 1.6 })),
     p.line(points(theory)),
-    measured.length < NETWORKS && p.text([N, axes.y.domain[0]], "measuring …", { color: "muted", anchor: "end" }),
+    measured.length < NETWORKS && p.text([N, p.y.invert(p.y.from - 8)], "measuring …", { color: "muted", anchor: "end" }),
   ].filter(Boolean));
 }
 
