@@ -22,7 +22,9 @@ When stored state changes its meaning, raise the class's `version`: pages with t
 
 from ._base import Explorable, Real
 from .chain import Chain
+from .self_normalizing_map import SelfNormalizingMap
+from .selu_designer import SeluDesigner
 
-FIGURES = (Chain,)
+FIGURES = (Chain, SelfNormalizingMap, SeluDesigner)
 
-__all__ = ["FIGURES", "Chain", "Explorable", "Real"]
+__all__ = ["FIGURES", "Chain", "Explorable", "Real", "SelfNormalizingMap", "SeluDesigner"]

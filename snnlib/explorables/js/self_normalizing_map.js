@@ -1,0 +1,155 @@
+// The map g of a layer on the plane of mean and variance: arrows, paths, the fixed point, a domain and its image.
+
+import { figure, number, svg } from "./common.js";
+import { ACTIVATIONS, fixedPoint, momentMap } from "./numerics.js";
+
+const WORDS = { selu: "SELU", elu: "ELU", tanh: "tanh", gelu: "GELU", relu: "ReLU" };
+const LAYERS = 60; // how long a path is followed
+const NEAR = 0.02; // how near to the fixed point a path has arrived, relative to its variance
+const LOST = 0.01; // a variance below has died out,
+const LARGE = 1e3; // a mean or variance beyond grows without bound
+const [ARRIVES, DIES, GROWS, OPEN] = [0, 1, 2, 3];
+
+// Theorem 1 of Klambauer et al. (2017): the domain, and points around its border.
+const OMEGA = { mu: [-0.1, 0.1], nu: [0.8, 1.5] };
+const SIDE = 12;
+const BORDER = [[0, 0, 1, 0], [1, 0, 0, 1], [1, 1, -1, 0], [0, 1, 0, -1]].flatMap(([a, b, da, db]) =>
+  Array.from({ length: SIDE }, (_, k) => [
+    OMEGA.mu[0] + (OMEGA.mu[1] - OMEGA.mu[0]) * (a + (da * k) / SIDE),
+    OMEGA.nu[0] + (OMEGA.nu[1] - OMEGA.nu[0]) * (b + (db * k) / SIDE),
+  ]));
+const GRID = Array.from({ length: 15 * 9 }, (_, k) => [-1.4 + 0.2 * (k % 15), 0.2 + 0.35 * Math.floor(k / 15)]);
+
+// A path from a start, until it has arrived, died out or grown beyond bounds: { path, fate }.
+function follow(g, start, level) {
+  const lost = Math.min(LOST, level ? level.nu / 2 : LOST);
+  const large = Math.max(LARGE, level ? 2 * level.nu : LARGE);
+  const path = [start];
+  for (;;) {
+    const [mu, nu] = path.at(-1);
+    if (level?.attracting && Math.abs(mu - level.mu) + Math.abs(nu - level.nu) < NEAR * level.nu) return { path, fate: ARRIVES };
+    if (nu < lost) return { path, fate: DIES };
+    if (nu > large || Math.abs(mu) > large) return { path, fate: GROWS };
+    if (path.length > LAYERS) return { path, fate: OPEN };
+    path.push(g([mu, nu]));
+  }
+}
+
+export function compute({ activation, omega, tau, mu, nu }) {
+  const g = ([m, v]) => momentMap(ACTIVATIONS[activation], m, v, omega, tau);
+  const level = fixedPoint(ACTIVATIONS[activation], omega, tau);
+  const followed = mu.map((start, k) => follow(g, [start, nu[k]], level));
+  const image = BORDER.map(g);
+  const within = ([m, v]) => m >= OMEGA.mu[0] && m <= OMEGA.mu[1] && v >= OMEGA.nu[0] && v <= OMEGA.nu[1];
+  return {
+    level: level ? [level.mu, level.nu] : [],
+    radius: level ? level.spectralRadius : 0,
+    attracting: Boolean(level?.attracting),
+    field: GRID.map(g),
+    image,
+    within: image.every(within),
+    points: followed.flatMap(({ path }) => path), // one path after the other
+    layers: followed.map(({ path }) => path.length - 1),
+    fates: followed.map(({ fate }) => fate),
+  };
+}
+
+export function render({ model, el }) {
+  const fig = figure({ model, el, label: "The map of a layer on the plane of mean and variance" });
+  fig.select("activation", { label: "activation", words: WORDS });
+  fig.slider("omega", { label: "sum of the weights *ω*", step: 0.01, format: (omega) => number(omega) });
+  fig.slider("tau", { label: "sum of their squares *τ*", step: 0.01, format: (tau) => number(tau) });
+  const plot = fig.plot({ label: "Arrows from mean and variance to where a layer sends them, and the paths of four starts", height: 380 });
+  const [inMu, inNu] = [fig.limits.mu.of, fig.limits.nu.of];
+  const axes = {
+    x: { domain: [inMu.min, inMu.max], label: "mean *μ*" },
+    y: { domain: [0, inNu.max], label: "variance *ν*" },
+  };
+  const coordinate = (name, k, { min, max }) => ({
+    step: 0.05, min, max,
+    get: (state) => state[name][k],
+    set: (value, state) => ({ [name]: state[name].with(k, value) }),
+  });
+  for (const k of [0, 1, 2, 3])
+    plot.handle({ label: `start ${k + 1}, mean and variance`, x: coordinate("mu", k, inMu), y: coordinate("nu", k, inNu) });
+
+  let scales; // of the last drawing
+  fig.body.addEventListener("click", (event) => { // the nearest start comes where one taps
+    if (event.target.closest(".snn-handle")) return;
+    const box = fig.body.querySelector("svg").getBoundingClientRect();
+    const { mu, nu } = fig.state();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    const away = mu.map((m, k) => Math.hypot(scales.x(m) - x, scales.y(nu[k]) - y));
+    const k = away.indexOf(Math.min(...away));
+    fig.change({ mu: mu.with(k, scales.x.invert(x)), nu: nu.with(k, Math.max(inNu.min, scales.y.invert(y))) });
+  });
+
+  return fig.start((state) => {
+    const numbers = compute(state);
+    let from = 0;
+    const paths = numbers.layers.map((layers) => numbers.points.slice(from, (from += layers + 1)));
+    plot.draw(axes, (p) => {
+      scales = p;
+      return [p.clip(
+        arrows(p, numbers.field),
+        region(p, BORDER),
+        region(p, numbers.image, "3 3"),
+        ...paths.map((path, k) => trace(p, path, numbers.fates[k])),
+        ...(numbers.level.length ? [ring(p, numbers)] : []),
+      ), p.text([-0.12, 1.5], "Ω", { color: "green", anchor: "end" })];
+    });
+    fig.say(sentence(numbers));
+  });
+}
+
+// From every point of the grid towards where it goes; long steps are drawn shorter than they are.
+function arrows(p, field) {
+  const cell = p.x(0.2) - p.x(0);
+  const strokes = GRID.map((point, k) => {
+    const [x, y] = [p.x(point[0]), p.y(point[1])];
+    const [dx, dy] = [p.x(field[k][0]) - x, p.y(field[k][1]) - y];
+    const [length, angle] = [Math.hypot(dx, dy), Math.atan2(dy, dx)];
+    const drawn = (1.2 * cell * length) / (length + cell);
+    const to = (along, turn) => `${(along * Math.cos(angle + turn)).toFixed(1)} ${(along * Math.sin(angle + turn)).toFixed(1)}`;
+    const barb = Math.min(5, drawn / 2.5);
+    return `M${x.toFixed(1)} ${y.toFixed(1)}l${to(drawn, 0)}l${to(-barb, 0.45)}m${to(barb, 0.45)}l${to(-barb, -0.45)}`;
+  });
+  return svg("path", { class: "snn-line snn-muted", "stroke-width": 1, opacity: 0.55, d: strokes.join("") });
+}
+
+const outline = (p, points) => points.map(([mu, nu]) => `${p.x(mu).toFixed(1)} ${p.y(nu).toFixed(1)}`);
+
+function region(p, points, dash) {
+  const d = `M${outline(p, points).join("L")}z`;
+  return svg("g", { class: "snn-green" },
+    svg("path", { class: "snn-fill", "fill-opacity": 0.12, d }),
+    svg("path", { class: "snn-line", "stroke-width": 1.5, "stroke-dasharray": dash, d }));
+}
+
+function trace(p, path, fate) {
+  const points = outline(p, path);
+  return svg("g", { class: fate === ARRIVES ? "snn-blue" : "snn-purple" },
+    svg("path", { class: "snn-line", "stroke-width": 1.4, "stroke-dasharray": fate === ARRIVES ? undefined : "5 3", d: `M${points.join("L")}` }),
+    svg("path", { class: "snn-dots", "stroke-width": 5, d: points.map((point) => `M${point}h0`).join("") }));
+}
+
+const ring = (p, { level: [mu, nu], attracting }) => svg("circle", {
+  class: `snn-green ${attracting ? "snn-fill" : "snn-line"}`, cx: p.x(mu), cy: p.y(nu), r: 6, "stroke-width": 2.5,
+});
+
+function sentence({ level, radius, attracting, within, layers, fates }) {
+  const place = level.map((value) => number(Math.abs(value) < 1e-9 ? 0 : value)).join(", ");
+  const kind = attracting ? "attracts: of a small deviation a layer leaves" : "repels: a layer makes of a small deviation";
+  const what = level.length ? `The level (${place}) ${kind} × ${number(radius)}.` : "No level is found.";
+  const times = layers.filter((_, k) => fates[k] === ARRIVES);
+  const range = [...new Set([Math.min(...times), Math.max(...times)])].join(" to ");
+  const ends = { // of paths
+    [ARRIVES]: `to the level (within ${100 * NEAR} % after ${range} layers)`,
+    [DIES]: "to variance 0",
+    [GROWS]: "off without bound",
+    [OPEN]: `on and on, undecided after ${LAYERS} layers`,
+  };
+  const parts = Object.entries(ends).map(([fate, words]) => [fates.filter((one) => one === Number(fate)).length, words]);
+  const starts = parts.filter(([count]) => count).map(([count, words]) => `${count} go ${words}`).join(", ");
+  return `${what} Of the four starts ${starts}. *g*(Ω) ${within ? "lies within" : "does not lie within"} Ω.`;
+}
