@@ -104,20 +104,24 @@ def middle(box):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def drawn(limit, rng):
-    """One random value within the limits of a trait."""
+def drawn(limit, rng, corner=False):
+    """One random value within the limits of a trait; a number is one of its bounds in a corner."""
     if limit["kind"] == "list":
-        return [drawn(limit["of"], rng) for _ in range(rng.integers(limit["min"], limit["max"] + 1))]
+        return [drawn(limit["of"], rng, corner) for _ in range(rng.integers(limit["min"], limit["max"] + 1))]
     if limit["kind"] in ("choice", "flag"):
         choices = limit.get("choices", [False, True])
         return choices[rng.integers(len(choices))]
     low, high = limit["min"], limit["max"]
+    if corner:
+        return (low, high)[rng.integers(2)]
     return int(rng.integers(low, high + 1)) if limit["kind"] == "whole" else float(rng.uniform(low, high))
 
 
 def random_states(figure, number, seed=0):
+    """Random states, each tenth of them a corner of what is allowed."""
     rng = np.random.default_rng(seed)
-    return [{name: drawn(limit, rng) for name, limit in figure.limits().items()} for _ in range(number)]
+    limits = figure.limits().items()
+    return [{name: drawn(limit, rng, k % 10 == 9) for name, limit in limits} for k in range(number)]
 
 
 # --- in a page, without a kernel ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ._base import Explorable, Real
 
 # The domain of Theorem 1 of Klambauer et al. (2017).
 OMEGA_MU, OMEGA_NU = (-0.1, 0.1), (0.8, 1.5)
-LAYERS = 60
+LAYERS = 100
 
 
 class SelfNormalizingMap(Explorable):

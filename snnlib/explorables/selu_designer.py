@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from .. import activations, figures, moments
@@ -23,16 +24,18 @@ class SeluDesigner(Explorable):
     def picture(self) -> Figure:
         """Draw the spectral radius over the plane of targets, and the curve for the chosen one where there is one."""
         fig, (plane, graph) = plt.subplots(1, 2, figsize=(6.4, 3.0))
-        mu, nu = np.linspace(-0.95, 0.95, 20), np.linspace(0.125, 2.875, 12)
-        radii = [[self._radius(*target) for target in zip(mu, np.full_like(mu, row), strict=True)] for row in nu]
-        plane.pcolormesh(mu, nu, radii, cmap="PuOr_r", vmin=0.4, vmax=1.6)
+        mu, nu = np.linspace(-0.9375, 0.9375, 16), np.linspace(0.125, 2.875, 12)
+        radii = np.array([[self._radius(m, v) for m in mu] for v in nu])
+        colours = np.where((radii < 1)[..., None], to_rgb(figures.BLUE), to_rgb(figures.VERMILLION))
+        strength = np.where(np.isnan(radii), 0, np.minimum(0.08 + abs(radii - 1), 0.6))
+        plane.imshow(np.dstack([colours, strength]), extent=(-1, 1, 0, 3), origin="lower", aspect="auto")
         plane.plot(self.mu, self.nu, "o", color="black", markeredgecolor="white", markersize=8)
         plane.set(xlabel=r"target mean $\mu$", ylabel=r"target variance $\nu$", xlim=(-1, 1), ylim=(0, 3))
-        z = np.linspace(-4, 4, 401)
+        z = np.linspace(-3, 3, 151)
         graph.plot(z, activations.get("selu").f(z), color=figures.GREY, linestyle=":")
         if selu := self._selu(self.mu, self.nu):
             graph.plot(z, selu.f(z), color=figures.VERMILLION, linestyle="-")
-        graph.set(xlabel="$z$", ylabel="$f(z)$", xlim=(-4, 4), ylim=(-4, 4))
+        graph.set(xlabel="$z$", ylabel="$f(z)$", xlim=(-3, 3), ylim=(-4, 4))
         return fig
 
     def _selu(self, mu: float, nu: float) -> activations.Activation | None:

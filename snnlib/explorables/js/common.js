@@ -377,11 +377,6 @@ function makers(x, y) {
     rule: (level, { color = "muted", dash, text = "", below = false } = {}) => svg("g", { class: `snn-${color}` },
       svg("path", { class: "snn-line", "stroke-width": 1.2, "stroke-dasharray": dash, d: `M${x.from} ${y(level)}H${x.to}` }),
       svg("text", { x: x.to, y: y(level) + (below ? 14 : -5), "text-anchor": "end" }, text)),
-    // Marks that are cut off at the edges of the plot.
-    clip: (...inside) => {
-      const [width, height] = [x.to - x.from, y.from - y.to];
-      return svg("svg", { x: x.from, y: y.to, width, height, viewBox: `${x.from} ${y.to} ${width} ${height}` }, ...inside);
-    },
     // Words at a point.
     text: ([a, b], words, { color = "ink", anchor = "start" } = {}) =>
       svg("text", { class: `snn-${color}`, x: x(a), y: y.inside(b), "text-anchor": anchor }, words),

@@ -4,10 +4,10 @@ import { figure, number, svg } from "./common.js";
 import { ACTIVATIONS, fixedPoint, momentMap } from "./numerics.js";
 
 const WORDS = { selu: "SELU", elu: "ELU", tanh: "tanh", gelu: "GELU", relu: "ReLU" };
-const LAYERS = 60; // how long a path is followed
+const LAYERS = 100; // how long a path is followed
 const NEAR = 0.02; // how near to the fixed point a path has arrived, relative to its variance
 const LOST = 0.01; // a variance below has died out,
-const LARGE = 1e3; // a mean or variance beyond grows without bound
+const LARGE = 100; // a mean or variance beyond grows
 const [ARRIVES, DIES, GROWS, OPEN] = [0, 1, 2, 3];
 
 // Theorem 1 of Klambauer et al. (2017): the domain, and points around its border.
@@ -56,9 +56,9 @@ export function compute({ activation, omega, tau, mu, nu }) {
 
 export function render({ model, el }) {
   const fig = figure({ model, el, label: "The map of a layer on the plane of mean and variance" });
+  fig.slider("omega", { label: "sum of the weights *ω*", step: 0.01 });
+  fig.slider("tau", { label: "sum of their squares *τ*", step: 0.01 });
   fig.select("activation", { label: "activation", words: WORDS });
-  fig.slider("omega", { label: "sum of the weights *ω*", step: 0.01, format: (omega) => number(omega) });
-  fig.slider("tau", { label: "sum of their squares *τ*", step: 0.01, format: (tau) => number(tau) });
   const plot = fig.plot({ label: "Arrows from mean and variance to where a layer sends them, and the paths of four starts", height: 380 });
   const [inMu, inNu] = [fig.limits.mu.of, fig.limits.nu.of];
   const axes = {
@@ -90,16 +90,22 @@ export function render({ model, el }) {
     const paths = numbers.layers.map((layers) => numbers.points.slice(from, (from += layers + 1)));
     plot.draw(axes, (p) => {
       scales = p;
-      return [p.clip(
+      return [inside(p,
         arrows(p, numbers.field),
         region(p, BORDER),
         region(p, numbers.image, "3 3"),
         ...paths.map((path, k) => trace(p, path, numbers.fates[k])),
         ...(numbers.level.length ? [ring(p, numbers)] : []),
-      ), p.text([-0.12, 1.5], "Ω", { color: "green", anchor: "end" })];
+      ), p.text([-0.12, 1.5], "Ω", { anchor: "end" })];
     });
     fig.say(sentence(numbers));
   });
+}
+
+// Marks that are cut off at the edges of the plot.
+function inside({ x, y }, ...marks) {
+  const [width, height] = [x.to - x.from, y.from - y.to];
+  return svg("svg", { x: x.from, y: y.to, width, height, viewBox: `${x.from} ${y.to} ${width} ${height}` }, ...marks);
 }
 
 // From every point of the grid towards where it goes; long steps are drawn shorter than they are.
@@ -129,7 +135,10 @@ function region(p, points, dash) {
 function trace(p, path, fate) {
   const points = outline(p, path);
   return svg("g", { class: fate === ARRIVES ? "snn-blue" : "snn-purple" },
-    svg("path", { class: "snn-line", "stroke-width": 1.4, "stroke-dasharray": fate === ARRIVES ? undefined : "5 3", d: `M${points.join("L")}` }),
+    svg("path", {
+      class: "snn-line", "stroke-width": 1.2, "stroke-opacity": 0.7, "stroke-dasharray": fate === ARRIVES ? undefined : "5 3",
+      d: `M${points.join("L")}`,
+    }),
     svg("path", { class: "snn-dots", "stroke-width": 5, d: points.map((point) => `M${point}h0`).join("") }));
 }
 
@@ -138,18 +147,22 @@ const ring = (p, { level: [mu, nu], attracting }) => svg("circle", {
 });
 
 function sentence({ level, radius, attracting, within, layers, fates }) {
-  const place = level.map((value) => number(Math.abs(value) < 1e-9 ? 0 : value)).join(", ");
-  const kind = attracting ? "attracts: of a small deviation a layer leaves" : "repels: a layer makes of a small deviation";
-  const what = level.length ? `The level (${place}) ${kind} × ${number(radius)}.` : "No level is found.";
   const times = layers.filter((_, k) => fates[k] === ARRIVES);
   const range = [...new Set([Math.min(...times), Math.max(...times)])].join(" to ");
-  const ends = { // of paths
-    [ARRIVES]: `to the level (within ${100 * NEAR} % after ${range} layers)`,
-    [DIES]: "to variance 0",
-    [GROWS]: "off without bound",
-    [OPEN]: `on and on, undecided after ${LAYERS} layers`,
+  const words = { // what became of a start
+    [ARRIVES]: `came within ${100 * NEAR} % of it in ${range} layers`,
+    [DIES]: `died out (*ν* < ${LOST})`,
+    [GROWS]: `grew beyond ${LARGE}`,
+    [OPEN]: `had not settled after ${LAYERS} layers`,
   };
-  const parts = Object.entries(ends).map(([fate, words]) => [fates.filter((one) => one === Number(fate)).length, words]);
-  const starts = parts.filter(([count]) => count).map(([count, words]) => `${count} go ${words}`).join(", ");
-  return `${what} Of the four starts ${starts}. *g*(Ω) ${within ? "lies within" : "does not lie within"} Ω.`;
+  const counts = Object.keys(words).map((fate) => [fates.filter((one) => String(one) === fate).length, words[fate]]);
+  const starts = counts.filter(([count]) => count).map(([count, became]) => `${count === 4 ? "all" : count} ${became}`);
+  return `${about(level, radius, attracting)} Of the four starts ${starts.join(", ")}. *g*(Ω) ${within ? "lies" : "does not lie"} within Ω.`;
+}
+
+function about([mu, nu], radius, attracting) {
+  if (nu === undefined) return "There is no level to be found.";
+  const place = `Level (${number(Math.abs(mu) < 1e-9 ? 0 : mu)}, ${number(nu)})`;
+  if (attracting) return `${place} attracts: a layer keeps ${number(100 * radius)} % of a small deviation.`;
+  return `${place} repels: a small deviation grows by ${number(100 * (radius - 1))} % per layer.`;
 }

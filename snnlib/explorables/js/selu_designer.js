@@ -1,13 +1,13 @@
 // The exponential linear unit that has a chosen fixed point: its constants, its curve, and whether signals return.
 
-import { figure, html, number, svg } from "./common.js";
-import { ACTIVATIONS, eigenvalues, expectation, momentJacobian, momentMap, normalDensity, selu, seluConstants } from "./numerics.js";
+import { figure, number, svg } from "./common.js";
+import { ACTIVATIONS, eigenvalues, expectation, momentJacobian, momentMap, selu, seluConstants } from "./numerics.js";
 
 const LEFT = { f: (z) => Math.expm1(Math.min(z, 0)), kinks: [0] }; // what is left of SELU for lambda -> 0
-const [COLUMNS, ROWS, WIDE, HIGH] = [20, 12, 0.1, 0.25];
+const [COLUMNS, ROWS, WIDE, HIGH] = [16, 12, 0.125, 0.25];
 const CELLS = Array.from({ length: COLUMNS * ROWS }, (_, k) =>
-  [-0.95 + WIDE * (k % COLUMNS), 0.125 + HIGH * Math.floor(k / COLUMNS)]);
-const Z = Array.from({ length: 161 }, (_, k) => k / 20 - 4);
+  [WIDE * (0.5 + (k % COLUMNS)) - 1, HIGH * (0.5 + Math.floor(k / COLUMNS))]);
+const Z = Array.from({ length: 151 }, (_, k) => k / 25 - 3);
 
 // SELU with the fixed point (mu, nu): { alpha, lam, f, values: eigenvalues of the map there }; null where there is none.
 function design(mu, nu, omega, tau) {
@@ -17,9 +17,12 @@ function design(mu, nu, omega, tau) {
   return { ...constants, f, values: eigenvalues(momentJacobian(f, mu, nu, omega, tau)) };
 }
 
-const radiusOf = (made) => (made ? Math.hypot(...made.values[0]) : -1);
+export function compute(state) {
+  return { ...chosen(state), radii: radii(state) };
+}
 
-export function compute({ mu, nu, omega, tau }) {
+// The numbers of the chosen target.
+function chosen({ mu, nu, omega, tau }) {
   const made = design(mu, nu, omega, tau);
   const share = (activation) => {
     const [mean, variance] = momentMap(activation, mu, nu, omega, tau);
@@ -31,8 +34,15 @@ export function compute({ mu, nu, omega, tau }) {
     chi: made ? tau * expectation((z) => made.f.derivative(z) ** 2, mu * omega, nu * tau, [0]) : 0,
     curve: made ? Z.map(made.f.f) : [],
     reach: [LEFT, ACTIVATIONS.relu].map(share), // means in between are possible, in standard deviations
-    radii: CELLS.map(([m, v]) => radiusOf(design(m, v, omega, tau))), // -1 where there is no SELU
   };
+}
+
+// The spectral radius at the targets all over the plane; -1 where there is no SELU.
+function radii({ omega, tau }) {
+  return CELLS.map(([mu, nu]) => {
+    const made = design(mu, nu, omega, tau);
+    return made ? Math.hypot(...made.values[0]) : -1;
+  });
 }
 
 export function render({ model, el }) {
@@ -45,55 +55,70 @@ export function render({ model, el }) {
     label: "target, mean and variance", color: "ink",
     x: { name: "mu", step: 0.02 }, y: { name: "nu", step: 0.05 },
   });
+  let drawn = {}; // the weights' sums and the shades that belong to them
   return fig.start((state) => {
-    const numbers = compute(state);
+    const numbers = chosen(state);
+    if (drawn.omega !== state.omega || drawn.tau !== state.tau) drawn = { ...state, shades: radii(state) };
     plane.draw({
       x: { domain: [-1, 1], label: "target mean *μ*" }, y: { domain: [0, 3], label: "target variance *ν*" },
-    }, (p) => cells(p, numbers.radii));
-    graph.draw({ x: { domain: [-4, 4], label: "*z*" }, y: { domain: [-4, 4], label: "*f*(*z*)" } },
+    }, (p) => [...cells(p, drawn.shades), ...missing(p, drawn.shades)]);
+    graph.draw({ x: { domain: [-3, 3], label: "*z*" }, y: { domain: [-4, 4], label: "*f*(*z*)" } },
       (p) => curves(p, state, numbers));
     fig.say(sentence(state, numbers));
   });
 }
 
 // The spectral radius, as colour: blue below one, vermillion above, the stronger the further from it.
-function cells(p, radii) {
+function cells(p, shades) {
   const [wide, high] = [p.x(WIDE) - p.x(0), p.y(0) - p.y(HIGH)];
-  const shapes = {}; // by shade
-  radii.forEach((radius, k) => {
+  const shapes = {}; // by strength
+  shades.forEach((radius, k) => {
     if (radius < 0) return;
-    const shade = Math.max(-8, Math.min(8, Math.round(16 * (radius - 1)) || (radius < 1 ? -1 : 1)));
+    const strength = Math.max(-8, Math.min(8, Math.round(16 * (radius - 1)) || (radius < 1 ? -1 : 1)));
     const [x, y] = [p.x(CELLS[k][0] - WIDE / 2), p.y(CELLS[k][1] + HIGH / 2)];
-    shapes[shade] = `${shapes[shade] ?? ""}M${x} ${y}h${wide}v${high}h${-wide}z`;
+    shapes[strength] = `${shapes[strength] ?? ""}M${x} ${y}h${wide}v${high}h${-wide}z`;
   });
-  return Object.entries(shapes).map(([shade, d]) => svg("path", {
-    class: `snn-fill snn-${shade < 0 ? "blue" : "vermillion"}`, "fill-opacity": 0.1 + 0.08 * Math.abs(shade), d,
+  return Object.entries(shapes).map(([strength, d]) => svg("path", {
+    class: `snn-fill snn-${strength < 0 ? "blue" : "vermillion"}`, "fill-opacity": 0.08 + 0.06 * Math.abs(strength), d,
   }));
 }
 
+// Words in the lower corners where no SELU is.
+const missing = (p, shades) => [["start", 0, -0.97], ["end", COLUMNS - 1, 0.97]].filter(([, k]) => shades[k] < 0)
+  .map(([anchor, , mu]) => p.text([mu, 0.1], "no SELU", { anchor }));
+
+// The density of the pre-activations below, SELU for (0, 1) dotted, and the curve for the target.
 function curves(p, { mu, nu, omega, tau }, { constants, curve }) {
   const [m, s] = [mu * omega, Math.sqrt(nu * tau)];
-  const density = Z.map((z) => [z, -4 + 3 * normalDensity((z - m) / s) / s]);
+  const density = [[Z[0], 0], ...Z.map((z) => [z, Math.exp((((z - m) / s) ** 2) / -2)]), [Z.at(-1), 0]];
+  const hill = density.map(([z, height]) => `${p.x(z).toFixed(1)} ${p.y(-4 + 1.2 * height).toFixed(1)}`);
+  const line = (f, style) => p.line(Z.map((z, k) => [z, f(z, k)]).filter(([, y]) => Math.abs(y) <= 4), style);
+  const marks = [
+    svg("path", { class: "snn-fill snn-muted", "fill-opacity": 0.2, d: `M${hill.join("L")}z` }),
+    line(ACTIVATIONS.selu.f, { color: "muted", dash: "2 4", width: 1.5 }),
+  ];
+  if (!constants.length) return marks;
   const [alpha, lam] = constants;
-  return [p.clip(
-    svg("path", { class: "snn-fill snn-muted", "fill-opacity": 0.2, d: `M${[[-4, -4], ...density, [4, -4]].map(([a, b]) => `${p.x(a)} ${p.y(b)}`).join("L")}z` }),
-    p.line(Z.map((z) => [z, ACTIVATIONS.selu.f(z)]), { color: "muted", dash: "2 4", width: 1.5 }),
-    ...(curve.length ? [p.line(curve.map((y, k) => [Z[k], y]), { color: "vermillion", width: 2.5 })] : []),
-  ), ...(curve.length ? [
-    p.text([-3.9, -lam * alpha - 0.35], `−*λα* = ${number(-lam * alpha)}`, { color: "vermillion" }),
-    p.text([2.2, Math.min(3.6, 2.2 * lam + 0.9)], `slope *λ* = ${number(lam)}`, { color: "vermillion", anchor: "end" }),
-  ] : [])];
+  return [...marks, line((_, k) => curve[k], { color: "vermillion", width: 2.5 }),
+    p.text([-2.9, Math.max(-3.9, -0.5 - lam * alpha)], `−*λα* = ${number(-lam * alpha)}`),
+    p.text([2.9, -0.5], `slope *λ* = ${number(lam)}`, { anchor: "end" })];
 }
 
 function sentence({ mu, nu }, { constants, eigenvalues: values, chi, reach }) {
   const target = `(${number(mu)}, ${number(nu)})`;
   if (!constants.length) {
     const [low, high] = reach.map((share) => number(share));
-    return `No SELU has the fixed point ${target}. Its mean is ${number(mu / Math.sqrt(nu))} standard deviations; possible is from ${low} (*λ* = 0) to ${high} (*α* = 0, ReLU).`;
+    return `No SELU has the fixed point ${target}: its mean is ${number(mu / Math.sqrt(nu))} standard deviations, and possible are ${low} (there *λ* = 0) to ${high} (there *α* = 0).`;
   }
   const [alpha, lam] = constants;
   const radius = Math.hypot(...values[0]);
-  const words = values.map(([re, im]) => number(Math.abs(re) < 1e-9 ? 0 : re) + (im ? `${im > 0 ? " + " : " − "}${number(Math.abs(im))}i` : ""));
-  const effect = radius < 1 ? `attracts: a small deviation is halved in ${number(-Math.LN2 / Math.log(radius))} layers` : "repels: signals do not return to it";
-  return `*α* = ${number(alpha, 5)} and *λ* = ${number(lam, 5)} make ${target} a fixed point. It ${effect} (eigenvalues ${words.join(" and ")}). Price: *χ* = ${number(chi, 4)}.`;
+  const effect = radius < 1
+    ? `attracts: a small deviation is halved in ${number(-Math.LN2 / Math.log(radius))} layers`
+    : `repels: a small deviation grows by ${number(100 * (radius - 1))} % per layer`;
+  return `*α* = ${number(alpha, 5)} and *λ* = ${number(lam, 5)} fix ${target}. It ${effect} (eigenvalues ${values.map(complex).join(", ")}). Squared gradients × *χ* = ${number(chi, 4)} per layer.`;
+}
+
+function complex([re, im]) {
+  const real = number(Math.abs(re) < 1e-9 ? 0 : re);
+  return im === 0 ? real : `${real} ${im > 0 ? "+" : "−"} ${number(Math.abs(im))}i`;
 }
