@@ -65,12 +65,9 @@ def self_normalizing_map(state):
 def selu_designer(state):
     """For the target by `moments`, for the plane of targets by the closed forms of the paper."""
     mu, nu, omega, tau = (state[name] for name in ("mu", "nu", "omega", "tau"))
-    m, v = mu * omega, nu * tau
-    relu, left = activations.get("relu"), activations.selu(1.0, 1.0)
-    result = {"constants": [], "eigenvalues": [], "chi": 0, "curve": [], "radii": radii_of_targets(omega, tau)}
-    mean, square = (gaussian.expectation(lambda z, k=k: left.f(np.minimum(z, 0)) ** k, m, v, (0.0,)) for k in (1, 2))
-    ratios = mean / np.sqrt(square - mean**2), np.divide(*moments.moment_map(relu, m, v, 1, 1) ** np.array([1, 0.5]))
-    result["reach"] = ratios
+    result = plane_of_targets(omega, tau) | {"constants": [], "eigenvalues": [], "chi": 0, "curve": []}
+    P, S, Q, T = halves(mu * omega, nu * tau)[:4]
+    result["reach"] = [-Q / np.sqrt(T - Q**2), P / np.sqrt(S - P**2)]
     try:
         constants = moments.selu_constants(mu, nu, omega=omega, tau=tau)
     except ValueError:
@@ -81,41 +78,58 @@ def selu_designer(state):
     return result | {
         "constants": constants,
         "eigenvalues": [[value.real, value.imag] for value in values],
-        "chi": tau * gaussian.expectation(lambda z: f.derivative(z) ** 2, m, v, f.kinks),
+        "chi": tau * gaussian.expectation(lambda z: f.derivative(z) ** 2, mu * omega, nu * tau, f.kinks),
         "curve": f.f(np.arange(151) / 25 - 3),
     }
 
 
-def radii_of_targets(omega, tau):
-    """The spectral radius at every target of the plane; -1 where none of both roots of the quadratic equation will do.
+def halves(m, v):
+    """P, S, Q, T of `moments.selu_constants`, and the terms of Klambauer et al. (2017) that they are made of."""
+    x, root = m / np.sqrt(v), np.sqrt(2 * v)
+    density, ratio = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), np.sqrt(np.pi / 2) * special.erfcx(-x / np.sqrt(2))
+    P, S = np.sqrt(v) * density * (1 + x * ratio), v * density * ((1 + x**2) * ratio + x)
+    e0, e1, e2 = (np.exp(k * m + k**2 * v / 2) * special.erfc((m + k * v) / root) for k in range(3))
+    return P, S, (e0 - e1) / 2, (e0 - 2 * e1 + e2) / 2, e0, e1, e2, 2 * np.sqrt(v) * density
 
-    Klambauer et al. (2017), equations 4, 5 and the Jacobian of the appendix.
-    """
-    mu, nu = (axis.ravel() for axis in np.meshgrid((np.arange(16) + 0.5) / 8 - 1, (np.arange(12) + 0.5) / 4))
+
+def plane_of_targets(omega, tau):
+    """The borders of what is possible, by the bisection of the script, and the spectral radius within."""
+    edges = 3 * (np.arange(1, 12) / 11) ** 2
+    borders = []
+    for end in (-1, 1):
+
+        def possible(mu, end=end):
+            P, S, Q, T = halves(mu * omega, edges * tau)[:4]
+            share = P / np.sqrt(S) if end == 1 else Q / np.sqrt(T)
+            return end * mu / np.sqrt(edges + mu**2) < share
+
+        inner, outer = np.zeros(11), np.full(11, float(end))
+        for _ in range(9):
+            middle = (inner + outer) / 2
+            inner, outer = np.where(possible(middle), [middle, outer], [inner, middle])
+        borders.append(np.where(possible(np.full(11, float(end))), end, inner))
+    borders = np.transpose(borders)
+    columns = borders[:, :1] + np.diff(borders) * (np.arange(10) + 0.5) / 10
+    mu, nu = ((columns[1:] + columns[:-1]) / 2).ravel(), np.repeat((edges[1:] + edges[:-1]) / 2, 10)
+    return {"borders": borders, "radii": radii_of_targets(mu, nu, omega, tau)}
+
+
+def radii_of_targets(mu, nu, omega, tau):
+    """Spectral radii by the Jacobian in the appendix of Klambauer et al. (2017); -1 where there is no SELU."""
     m, v = mu * omega, nu * tau
-    root, density = np.sqrt(2 * v), np.exp(-(m**2) / (2 * v))
-    e0, e1, e2 = (
-        special.erfc(m / root),
-        density * special.erfcx((m + v) / root),
-        density * special.erfcx((m + 2 * v) / root),
-    )
-    P = m * (1 - e0 / 2) + density * np.sqrt(v / (2 * np.pi))
-    S = (m**2 + v) * (1 - e0 / 2) + m * density * np.sqrt(v / (2 * np.pi))
-    Q, T = (e0 - e1) / 2, (e0 - 2 * e1 + e2) / 2
+    P, S, Q, T, e0, e1, e2, slope = halves(m, v)
     share = mu**2 / (nu + mu**2)
     A, B, C = Q**2 - share * T, P * Q, P**2 - share * S
-    with np.errstate(invalid="ignore"):
-        roots = (B + np.array([[1], [-1]]) * np.sqrt(B**2 - A * C)) / A
-    fits = (roots > 0) & ((P - roots * Q) * mu > 0)
+    roots = (B + np.array([[1], [-1]]) * np.sqrt(np.maximum(B**2 - A * C, 0))) / A
+    fits = (roots > 0) & ((P - roots * Q) * mu >= 0) & (B**2 >= A * C)
     alpha = np.where(fits[0], roots[0], roots[1])
     lam = np.sqrt((nu + mu**2) / (S + alpha**2 * T))
-    with np.errstate(invalid="ignore"):
-        J11 = lam / 2 * omega * (alpha * e1 - e0 + 2)
-        J12 = lam / 4 * tau * (alpha * e1 - (alpha - 1) * np.sqrt(2 / (np.pi * v)) * density)
-        J21 = alpha**2 * (e2 - e1) + m * (2 - e0) + np.sqrt(2 * v / np.pi) * density
-        J22 = lam**2 / 2 * tau * (-(alpha**2) * e1 + 2 * alpha**2 * e2 - e0 + 2)
-    H = np.array([[J11, J12], [lam**2 * omega * J21 - 2 * mu * J11, J22 - 2 * mu * J12]])
-    radii = abs(np.linalg.eigvals(np.nan_to_num(np.moveaxis(H, -1, 0)))).max(axis=1)
+    J11 = lam / 2 * omega * (alpha * e1 - e0 + 2)
+    J12 = lam / 4 * tau * (alpha * e1 - (alpha - 1) * slope / v)
+    J21 = lam**2 * omega * (alpha**2 * (e2 - e1) + m * (2 - e0) + slope)
+    J22 = lam**2 / 2 * tau * (-(alpha**2) * e1 + 2 * alpha**2 * e2 - e0 + 2)
+    H = np.array([[J11, J12], [J21 - 2 * mu * J11, J22 - 2 * mu * J12]])
+    radii = abs(np.linalg.eigvals(np.moveaxis(H, -1, 0))).max(axis=1)
     return np.where(fits.any(axis=0), radii, -1)
 
 

@@ -151,7 +151,7 @@ function sentence({ level, radius, attracting, within, layers, fates }) {
   const range = [...new Set([Math.min(...times), Math.max(...times)])].join(" to ");
   const words = { // what became of a start
     [ARRIVES]: `came within ${100 * NEAR} % of it in ${range} layers`,
-    [DIES]: `died out (*ν* < ${LOST})`,
+    [DIES]: `died out (*ν*\u00a0<\u00a0${LOST})`,
     [GROWS]: `grew beyond ${LARGE}`,
     [OPEN]: `had not settled after ${LAYERS} layers`,
   };

@@ -3,10 +3,10 @@
 import { figure, number, svg } from "./common.js";
 import { ACTIVATIONS, eigenvalues, expectation, momentJacobian, momentMap, selu, seluConstants } from "./numerics.js";
 
-const LEFT = { f: (z) => Math.expm1(Math.min(z, 0)), kinks: [0] }; // what is left of SELU for lambda -> 0
-const [COLUMNS, ROWS, WIDE, HIGH] = [16, 12, 0.125, 0.25];
-const CELLS = Array.from({ length: COLUMNS * ROWS }, (_, k) =>
-  [WIDE * (0.5 + (k % COLUMNS)) - 1, HIGH * (0.5 + Math.floor(k / COLUMNS))]);
+// The smallest and the largest mean are those of what is left of SELU for lambda = 0 and for alpha = 0.
+const ENDS = [[-1, { f: (z) => Math.expm1(Math.min(z, 0)), kinks: [0] }], [1, ACTIVATIONS.relu]];
+const [ROWS, COLUMNS] = [10, 10]; // of cells on the plane of targets
+const NU = Array.from({ length: ROWS + 1 }, (_, i) => 3 * ((i + 1) / (ROWS + 1)) ** 2); // the edges of the rows
 const Z = Array.from({ length: 151 }, (_, k) => k / 25 - 3);
 
 // SELU with the fixed point (mu, nu): { alpha, lam, f, values: eigenvalues of the map there }; null where there is none.
@@ -17,51 +17,72 @@ function design(mu, nu, omega, tau) {
   return { ...constants, f, values: eigenvalues(momentJacobian(f, mu, nu, omega, tau)) };
 }
 
+// The mean of the activations in standard deviations, at the target.
+function share(activation, { mu, nu, omega, tau }) {
+  const [mean, variance] = momentMap(activation, mu, nu, omega, tau);
+  return mean / Math.sqrt(variance);
+}
+
 export function compute(state) {
-  return { ...chosen(state), radii: radii(state) };
+  return { ...chosen(state), ...plane(state) };
 }
 
 // The numbers of the chosen target.
-function chosen({ mu, nu, omega, tau }) {
+function chosen(state) {
+  const { mu, nu, omega, tau } = state;
   const made = design(mu, nu, omega, tau);
-  const share = (activation) => {
-    const [mean, variance] = momentMap(activation, mu, nu, omega, tau);
-    return mean / Math.sqrt(variance);
-  };
   return {
     constants: made ? [made.alpha, made.lam] : [],
     eigenvalues: made ? made.values : [],
     chi: made ? tau * expectation((z) => made.f.derivative(z) ** 2, mu * omega, nu * tau, [0]) : 0,
     curve: made ? Z.map(made.f.f) : [],
-    reach: [LEFT, ACTIVATIONS.relu].map(share), // means in between are possible, in standard deviations
+    reach: ENDS.map(([, activation]) => share(activation, state)), // means in between are possible
   };
 }
 
-// The spectral radius at the targets all over the plane; -1 where there is no SELU.
-function radii({ omega, tau }) {
-  return CELLS.map(([mu, nu]) => {
-    const made = design(mu, nu, omega, tau);
+// The spectral radius at targets between the borders, in columns, for every row; -1 where there is no SELU.
+function plane({ omega, tau }) {
+  const borders = NU.map((nu) => ENDS.map(([end, activation]) => border(end, activation, { nu, omega, tau })));
+  const radii = Array.from({ length: ROWS * COLUMNS }, (_, k) => {
+    const [i, j] = [Math.floor(k / COLUMNS), (k % COLUMNS) + 0.5];
+    const made = design((column(borders[i], j) + column(borders[i + 1], j)) / 2, (NU[i] + NU[i + 1]) / 2, omega, tau);
     return made ? Math.hypot(...made.values[0]) : -1;
   });
+  return { borders, radii };
 }
+
+// The mean nearest to `end` that is possible, by bisection.
+function border(end, activation, layer) {
+  const possible = (mu) => end * mu < end * Math.sqrt(layer.nu) * share(activation, { mu, ...layer });
+  if (possible(end)) return end;
+  let [inner, outer] = [0, end];
+  for (let halvings = 0; halvings < 9; halvings++) {
+    const middle = (inner + outer) / 2;
+    if (possible(middle)) inner = middle;
+    else outer = middle;
+  }
+  return inner;
+}
+
+const column = ([left, right], j) => left + ((right - left) * j) / COLUMNS;
 
 export function render({ model, el }) {
   const fig = figure({ model, el, label: "A SELU for a chosen mean and variance" });
   fig.slider("omega", { label: "sum of the weights *ω*", step: 0.01 });
   fig.slider("tau", { label: "sum of their squares *τ*", step: 0.01 });
-  const plane = fig.plot({ label: "The plane of targets: where signals return to the target, where not, and where there is no SELU", height: 300 });
+  const targets = fig.plot({ label: "The plane of targets: where signals return to the target, where not, and where there is no SELU", height: 300 });
   const graph = fig.plot({ label: "The curve of the activation for the chosen target", height: 300 });
-  plane.handle({
+  targets.handle({
     label: "target, mean and variance", color: "ink",
     x: { name: "mu", step: 0.02 }, y: { name: "nu", step: 0.05 },
   });
-  let drawn = {}; // the weights' sums and the shades that belong to them
+  let drawn = {}; // the weights' sums, and the plane that belongs to them
   return fig.start((state) => {
     const numbers = chosen(state);
-    if (drawn.omega !== state.omega || drawn.tau !== state.tau) drawn = { ...state, shades: radii(state) };
-    plane.draw({
+    if (drawn.omega !== state.omega || drawn.tau !== state.tau) drawn = { ...state, ...plane(state) };
+    targets.draw({
       x: { domain: [-1, 1], label: "target mean *μ*" }, y: { domain: [0, 3], label: "target variance *ν*" },
-    }, (p) => [...cells(p, drawn.shades), ...missing(p, drawn.shades)]);
+    }, (p) => [...cells(p, drawn), ...missing(p, drawn)]);
     graph.draw({ x: { domain: [-3, 3], label: "*z*" }, y: { domain: [-4, 4], label: "*f*(*z*)" } },
       (p) => curves(p, state, numbers));
     fig.say(sentence(state, numbers));
@@ -69,23 +90,26 @@ export function render({ model, el }) {
 }
 
 // The spectral radius, as colour: blue below one, vermillion above, the stronger the further from it.
-function cells(p, shades) {
-  const [wide, high] = [p.x(WIDE) - p.x(0), p.y(0) - p.y(HIGH)];
+function cells(p, { borders, radii }) {
   const shapes = {}; // by strength
-  shades.forEach((radius, k) => {
+  radii.forEach((radius, k) => {
     if (radius < 0) return;
-    const strength = Math.max(-8, Math.min(8, Math.round(16 * (radius - 1)) || (radius < 1 ? -1 : 1)));
-    const [x, y] = [p.x(CELLS[k][0] - WIDE / 2), p.y(CELLS[k][1] + HIGH / 2)];
-    shapes[strength] = `${shapes[strength] ?? ""}M${x} ${y}h${wide}v${high}h${-wide}z`;
+    const [i, j] = [Math.floor(k / COLUMNS), k % COLUMNS];
+    const corners = [[i, j], [i, j + 1], [i + 1, j + 1], [i + 1, j]]
+      .map(([row, edge]) => `${p.x(column(borders[row], edge)).toFixed(1)} ${p.y(NU[row]).toFixed(1)}`);
+    const strength = clamp(Math.round(16 * (radius - 1)) || Math.sign(radius - 1), 8);
+    shapes[strength] = `${shapes[strength] ?? ""}M${corners.join("L")}z`;
   });
   return Object.entries(shapes).map(([strength, d]) => svg("path", {
     class: `snn-fill snn-${strength < 0 ? "blue" : "vermillion"}`, "fill-opacity": 0.08 + 0.06 * Math.abs(strength), d,
   }));
 }
 
+const clamp = (value, most) => Math.max(-most, Math.min(most, value));
+
 // Words in the lower corners where no SELU is.
-const missing = (p, shades) => [["start", 0, -0.97], ["end", COLUMNS - 1, 0.97]].filter(([, k]) => shades[k] < 0)
-  .map(([anchor, , mu]) => p.text([mu, 0.1], "no SELU", { anchor }));
+const missing = (p, { borders: [, , row] }) => [["start", -0.97, row[0]], ["end", 0.97, row[1]]]
+  .filter(([, , mu]) => Math.abs(mu) < 0.6).map(([anchor, mu]) => p.text([mu, 0.1], "no SELU", { anchor }));
 
 // The density of the pre-activations below, SELU for (0, 1) dotted, and the curve for the target.
 function curves(p, { mu, nu, omega, tau }, { constants, curve }) {
@@ -115,7 +139,7 @@ function sentence({ mu, nu }, { constants, eigenvalues: values, chi, reach }) {
   const effect = radius < 1
     ? `attracts: a small deviation is halved in ${number(-Math.LN2 / Math.log(radius))} layers`
     : `repels: a small deviation grows by ${number(100 * (radius - 1))} % per layer`;
-  return `*α* = ${number(alpha, 5)} and *λ* = ${number(lam, 5)} fix ${target}. It ${effect} (eigenvalues ${values.map(complex).join(", ")}). Squared gradients × *χ* = ${number(chi, 4)} per layer.`;
+  return `*α* = ${number(alpha, 5)} and *λ* = ${number(lam, 5)} fix ${target}. It ${effect} (eigenvalues ${values.map(complex).join(", ")}). Squared gradients × *χ*\u00a0=\u00a0${number(chi, 4)} per layer.`;
 }
 
 function complex([re, im]) {
