@@ -35,6 +35,8 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "explorables/js/chain.js": ["tests/test_explorables.py"],
     "explorables/js/common.js": ["tests/test_explorables.py"],
     "explorables/js/host.js": ["tests/test_explorables.py"],
+    "explorables/js/self_normalizing_map.js": ["tests/test_explorables.py"],
+    "explorables/js/selu_designer.js": ["tests/test_explorables.py"],
 }
 
 # file: (what is planted, text, the text in its place); each text stands in its file exactly once
@@ -378,6 +380,19 @@ MUTATIONS = {
     "explorables/js/host.js": [
         ("state out of bounds is taken", "value >= min && value <= max,\n    whole", "true,\n    whole"),
         ("state of another version is taken", "version !== String(module.about.version)", "false"),
+    ],
+    "explorables/js/self_normalizing_map.js": [
+        (
+            "a start follows the map with its sums swapped",
+            "momentMap(ACTIVATIONS[activation], m, v, omega, tau)",
+            "momentMap(ACTIVATIONS[activation], m, v, tau - 1, omega + 1)",
+        ),
+        ("a level that repels is said to attract", "if (attracting) return", "if (radius > 0) return"),
+        ("the last start comes where one taps", "const k = away.indexOf(Math.min(...away));", "const k = 3;"),
+    ],
+    "explorables/js/selu_designer.js": [
+        ("the price forgets tau", "made ? tau * expectation(", "made ? expectation("),
+        ("a target without a SELU is passed over", "if (!constants.length) {", "if (!constants) {"),
     ],
 }
 PLANTED = [(file, *planted) for file, several in MUTATIONS.items() for planted in several]
