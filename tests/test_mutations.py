@@ -384,8 +384,8 @@ MUTATIONS = {
     "explorables/js/self_normalizing_map.js": [
         (
             "a start follows the map with its sums swapped",
-            "momentMap(ACTIVATIONS[activation], m, v, omega, tau)",
-            "momentMap(ACTIVATIONS[activation], m, v, tau - 1, omega + 1)",
+            "mu, nu, omega, tau);",
+            "mu, nu, tau - 1, omega + 1);",
         ),
         ("a level that repels is said to attract", "if (attracting) return", "if (radius > 0) return"),
         ("the last start comes where one taps", "const k = away.indexOf(Math.min(...away));", "const k = 3;"),

@@ -20,37 +20,48 @@ const BORDER = [[0, 0, 1, 0], [1, 0, 0, 1], [1, 1, -1, 0], [0, 1, 0, -1]].flatMa
   ]));
 const GRID = Array.from({ length: 15 * 9 }, (_, k) => [-1.4 + 0.2 * (k % 15), 0.2 + 0.35 * Math.floor(k / 15)]);
 
-// A path from a start, until it has arrived, died out or grown beyond bounds: { path, fate }.
-function follow(g, start, level) {
-  const lost = Math.min(LOST, level ? level.nu / 2 : LOST);
-  const large = Math.max(LARGE, level ? 2 * level.nu : LARGE);
-  const path = [start];
-  for (;;) {
-    const [mu, nu] = path.at(-1);
-    if (level?.attracting && Math.abs(mu - level.mu) + Math.abs(nu - level.nu) < NEAR * level.nu) return { path, fate: ARRIVES };
-    if (nu < lost) return { path, fate: DIES };
-    if (nu > large || Math.abs(mu) > large) return { path, fate: GROWS };
-    if (path.length > LAYERS) return { path, fate: OPEN };
-    path.push(g([mu, nu]));
-  }
+export function compute(state) {
+  const layer = mapOf(state);
+  return { ...layer, ...follow(state, layer) };
 }
 
-export function compute({ activation, omega, tau, mu, nu }) {
-  const g = ([m, v]) => momentMap(ACTIVATIONS[activation], m, v, omega, tau);
-  const level = fixedPoint(ACTIVATIONS[activation], omega, tau);
-  const followed = mu.map((start, k) => follow(g, [start, nu[k]], level));
-  const image = BORDER.map(g);
-  const within = ([m, v]) => m >= OMEGA.mu[0] && m <= OMEGA.mu[1] && v >= OMEGA.nu[0] && v <= OMEGA.nu[1];
+const step = ({ activation, omega, tau }) => ([mu, nu]) => momentMap(ACTIVATIONS[activation], mu, nu, omega, tau);
+
+// What depends on the layer alone.
+function mapOf(state) {
+  const found = fixedPoint(ACTIVATIONS[state.activation], state.omega, state.tau);
+  const image = BORDER.map(step(state));
+  const within = ([mu, nu]) => mu >= OMEGA.mu[0] && mu <= OMEGA.mu[1] && nu >= OMEGA.nu[0] && nu <= OMEGA.nu[1];
   return {
-    level: level ? [level.mu, level.nu] : [],
-    radius: level ? level.spectralRadius : 0,
-    attracting: Boolean(level?.attracting),
-    field: GRID.map(g),
+    level: found ? [found.mu, found.nu] : [],
+    radius: found ? found.spectralRadius : 0,
+    attracting: Boolean(found?.attracting),
+    field: GRID.map(step(state)),
     image,
     within: image.every(within),
-    points: followed.flatMap(({ path }) => path), // one path after the other
-    layers: followed.map(({ path }) => path.length - 1),
-    fates: followed.map(({ fate }) => fate),
+  };
+}
+
+// The paths of the starts, until they have arrived, died out or grown beyond bounds.
+function follow(state, { level, attracting }) {
+  const g = step(state);
+  const [center, variance] = level;
+  const lost = Math.min(LOST, level.length ? variance / 2 : LOST);
+  const large = Math.max(LARGE, level.length ? 2 * variance : LARGE);
+  const fate = ([mu, nu]) => {
+    if (attracting && Math.abs(mu - center) + Math.abs(nu - variance) < NEAR * variance) return ARRIVES;
+    if (nu < lost) return DIES;
+    return Math.max(nu, Math.abs(mu)) > large ? GROWS : OPEN;
+  };
+  const paths = state.mu.map((mu, k) => {
+    const path = [[mu, state.nu[k]]];
+    while (path.length <= LAYERS && fate(path.at(-1)) === OPEN) path.push(g(path.at(-1)));
+    return path;
+  });
+  return {
+    points: paths.flat(), // one path after the other
+    layers: paths.map((path) => path.length - 1),
+    fates: paths.map((path) => fate(path.at(-1))),
   };
 }
 
@@ -84,8 +95,10 @@ export function render({ model, el }) {
     fig.change({ mu: mu.with(k, scales.x.invert(x)), nu: nu.with(k, Math.max(inNu.min, scales.y.invert(y))) });
   });
 
+  let drawn = {}; // the layer, and the numbers that depend on it alone
   return fig.start((state) => {
-    const numbers = compute(state);
+    if (["activation", "omega", "tau"].some((name) => drawn[name] !== state[name])) drawn = { ...state, ...mapOf(state) };
+    const numbers = { ...drawn, ...follow(state, drawn) };
     let from = 0;
     const paths = numbers.layers.map((layers) => numbers.points.slice(from, (from += layers + 1)));
     plot.draw(axes, (p) => {
