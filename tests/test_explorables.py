@@ -352,6 +352,7 @@ COMPUTE = """([name, states]) => states.map(state => snnModules[name].compute(st
 
 
 @each_figure
+@pytest.mark.timeout(900)  # a reference may search for a fixed point in each state
 def test_the_numbers_agree_with_python_at_random_states(open_page, figure):
     states = random_states(figure, STATES)
     reference = REFERENCES[figure.__name__]
