@@ -39,7 +39,7 @@ class SelfNormalizingMap(Explorable):
         )
         size = OMEGA_MU[1] - OMEGA_MU[0], OMEGA_NU[1] - OMEGA_NU[0]
         ax.add_patch(Rectangle((OMEGA_MU[0], OMEGA_NU[0]), *size, fill=False, color=figures.GREEN, linewidth=1.5))
-        ax.text(OMEGA_MU[0] - 0.03, OMEGA_NU[1], r"$\Omega$", color=figures.GREEN, ha="right")
+        ax.text(OMEGA_MU[0] - 0.03, OMEGA_NU[0], r"$\Omega$", color=figures.GREEN, ha="right", va="top")
         for path in moments.iterate(self.activation, self.mu, self.nu, LAYERS, *sums).swapaxes(0, 1):
             ax.plot(*path.T, ".-", color=figures.BLUE, linewidth=1.1)
             ax.plot(*path[0], "o", color=figures.VERMILLION, markersize=7)

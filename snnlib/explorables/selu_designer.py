@@ -32,13 +32,15 @@ class SeluDesigner(Explorable):
         )
         colours = np.where((radii < 1)[..., None], to_rgb(figures.BLUE), to_rgb(figures.VERMILLION))
         strength = np.where(np.isnan(radii), 0, np.minimum(0.08 + abs(radii - 1), 0.6))
-        plane.pcolormesh(mu, np.repeat(nu[:, None], 11, axis=1), np.dstack([colours, strength]), linewidth=0)
+        plane.pcolormesh(mu, np.repeat(nu[:, None], 11, axis=1), np.dstack([colours, strength]), antialiased=False)
         plane.plot(self.mu, self.nu, "o", color="black", markeredgecolor="white", markersize=8)
         plane.set(xlabel=r"target mean $\mu$", ylabel=r"target variance $\nu$", xlim=(-1, 1), ylim=(0, 3))
         z = np.linspace(-3, 3, 151)
         graph.plot(z, activations.get("selu").f(z), color=figures.GREY, linestyle=":")
         if selu := self._selu(self.mu, self.nu):
             graph.plot(z, selu.f(z), color=figures.VERMILLION, linestyle="-")
+        x = (z - self.mu * self.omega) / np.sqrt(self.nu * self.tau)
+        graph.fill_between(z, -4, -4 + 1.2 * np.exp(-(x**2) / 2), color=figures.GREY, alpha=0.3, linewidth=0)
         graph.set(xlabel="$z$", ylabel="$f(z)$", xlim=(-3, 3), ylim=(-4, 4))
         return fig
 
