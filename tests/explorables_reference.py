@@ -7,6 +7,9 @@ from scipy.special import digamma
 
 from snnlib import meanfield
 from snnlib.explorables import JacobianProduct, SignalThroughDepth
+from scipy import special
+
+from snnlib import activations, gaussian, moments
 
 
 def chain(state):
@@ -60,3 +63,121 @@ def signal_through_depth(state):
 
 
 REFERENCES = {"Chain": chain, "JacobianProduct": jacobian_product, "SignalThroughDepth": signal_through_depth}
+def self_normalizing_map(state):
+    """The map of `moments`, all starts at once."""
+    layer = state["activation"], state["omega"], state["tau"]
+
+    def g(mu, nu):
+        return np.stack(moments.moment_map(layer[0], mu, nu, *layer[1:]), axis=-1)
+
+    try:
+        level = moments.fixed_point(*layer)
+    except moments.NoFixedPointError:
+        level = None
+    lost, large = (min(0.01, level.nu / 2), max(100, 2 * level.nu)) if level else (0.01, 100)
+
+    def fate(mu, nu):
+        if level and level.attracting and abs(mu - level.mu) + abs(nu - level.nu) < 0.02 * level.nu:
+            return 0
+        return 1 if nu < lost else 2 if max(nu, abs(mu)) > large else None
+
+    now, points, fates = np.transpose([state["mu"], state["nu"]]), [[], [], [], []], [None] * 4
+    for step in range(101):
+        now = g(*now.T) if step else now
+        for k in range(4):
+            if fates[k] is None:
+                points[k].append(now[k])
+                fates[k] = fate(*now[k])
+        if None not in fates:
+            break
+
+    mu, nu = np.meshgrid(-1.4 + 0.2 * np.arange(15), 0.2 + 0.35 * np.arange(9))
+    along = np.arange(12) / 12
+    around = np.concatenate([along, np.ones(12), 1 - along, np.zeros(12)])
+    upwards = np.roll(around, 12)
+    image = g(-0.1 + 0.2 * around, 0.8 + 0.7 * upwards)
+    return {
+        "level": [level.mu, level.nu] if level else [],
+        "radius": level.spectral_radius if level else 0,
+        "attracting": bool(level and level.attracting),
+        "field": g(mu.ravel(), nu.ravel()),
+        "image": image,
+        "within": bool((abs(image - (0, 1.15)) <= (0.1, 0.35)).all()),
+        "points": np.concatenate(points),
+        "layers": [len(path) - 1 for path in points],
+        "fates": [3 if end is None else end for end in fates],
+    }
+
+
+def selu_designer(state):
+    """For the target by `moments`, for the plane of targets by the closed forms of the paper."""
+    mu, nu, omega, tau = (state[name] for name in ("mu", "nu", "omega", "tau"))
+    result = plane_of_targets(omega, tau) | {"constants": [], "eigenvalues": [], "chi": 0, "curve": []}
+    P, S, Q, T = halves(mu * omega, nu * tau)[:4]
+    result["reach"] = [-Q / np.sqrt(T - Q**2), P / np.sqrt(S - P**2)]
+    try:
+        constants = moments.selu_constants(mu, nu, omega=omega, tau=tau)
+    except ValueError:
+        return result
+    f = activations.selu(*constants)
+    values = np.linalg.eigvals(moments.jacobian(f, mu, nu, omega, tau)).astype(complex)
+    values = sorted(values, key=lambda value: (-abs(value), -value.imag))
+    return result | {
+        "constants": constants,
+        "eigenvalues": [[value.real, value.imag] for value in values],
+        "chi": tau * gaussian.expectation(lambda z: f.derivative(z) ** 2, mu * omega, nu * tau, f.kinks),
+        "curve": f.f(np.arange(151) / 25 - 3),
+    }
+
+
+def halves(m, v):
+    """P, S, Q, T of `moments.selu_constants`, and the terms of Klambauer et al. (2017) that they are made of."""
+    x, root = m / np.sqrt(v), np.sqrt(2 * v)
+    density, ratio = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), np.sqrt(np.pi / 2) * special.erfcx(-x / np.sqrt(2))
+    P, S = np.sqrt(v) * density * (1 + x * ratio), v * density * ((1 + x**2) * ratio + x)
+    e0, e1, e2 = (np.exp(k * m + k**2 * v / 2) * special.erfc((m + k * v) / root) for k in range(3))
+    return P, S, (e0 - e1) / 2, (e0 - 2 * e1 + e2) / 2, e0, e1, e2, 2 * np.sqrt(v) * density
+
+
+def plane_of_targets(omega, tau):
+    """The borders of what is possible, by the bisection of the script, and the spectral radius within."""
+    edges = 3 * (np.arange(1, 12) / 11) ** 2
+    borders = []
+    for end in (-1, 1):
+
+        def possible(mu, end=end):
+            P, S, Q, T = halves(mu * omega, edges * tau)[:4]
+            share = P / np.sqrt(S) if end == 1 else Q / np.sqrt(T)
+            return end * mu / np.sqrt(edges + mu**2) < share
+
+        inner, outer = np.zeros(11), np.full(11, float(end))
+        for _ in range(9):
+            middle = (inner + outer) / 2
+            inner, outer = np.where(possible(middle), [middle, outer], [inner, middle])
+        borders.append(np.where(possible(np.full(11, float(end))), end, inner))
+    borders = np.transpose(borders)
+    columns = borders[:, :1] + np.diff(borders) * (np.arange(10) + 0.5) / 10
+    mu, nu = ((columns[1:] + columns[:-1]) / 2).ravel(), np.repeat((edges[1:] + edges[:-1]) / 2, 10)
+    return {"borders": borders, "radii": radii_of_targets(mu, nu, omega, tau)}
+
+
+def radii_of_targets(mu, nu, omega, tau):
+    """Spectral radii by the Jacobian in the appendix of Klambauer et al. (2017); -1 where there is no SELU."""
+    m, v = mu * omega, nu * tau
+    P, S, Q, T, e0, e1, e2, slope = halves(m, v)
+    share = mu**2 / (nu + mu**2)
+    A, B, C = Q**2 - share * T, P * Q, P**2 - share * S
+    roots = (B + np.array([[1], [-1]]) * np.sqrt(np.maximum(B**2 - A * C, 0))) / A
+    fits = (roots > 0) & ((P - roots * Q) * mu >= 0) & (B**2 >= A * C)
+    alpha = np.where(fits[0], roots[0], roots[1])
+    lam = np.sqrt((nu + mu**2) / (S + alpha**2 * T))
+    J11 = lam / 2 * omega * (alpha * e1 - e0 + 2)
+    J12 = lam / 4 * tau * (alpha * e1 - (alpha - 1) * slope / v)
+    J21 = lam**2 * omega * (alpha**2 * (e2 - e1) + m * (2 - e0) + slope)
+    J22 = lam**2 / 2 * tau * (-(alpha**2) * e1 + 2 * alpha**2 * e2 - e0 + 2)
+    H = np.array([[J11, J12], [J21 - 2 * mu * J11, J22 - 2 * mu * J12]])
+    radii = abs(np.linalg.eigvals(np.moveaxis(H, -1, 0))).max(axis=1)
+    return np.where(fits.any(axis=0), radii, -1)
+
+
+REFERENCES = {"Chain": chain, "SelfNormalizingMap": self_normalizing_map, "SeluDesigner": selu_designer}

@@ -15,6 +15,7 @@ from pagecheck import PHONE, Site, visit
 
 from snnlib import explorables
 from snnlib.explorables import FIGURES, Chain, SignalThroughDepth, _bundle, _pages
+from snnlib.explorables import FIGURES, Chain, SelfNormalizingMap, SeluDesigner, _bundle, _pages
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMES = ("http", "file")
@@ -100,24 +101,38 @@ def state_of(page):
     )
 
 
+def set_state(page, state):
+    """Change the state of the page's figure, as Python would."""
+    page.evaluate(
+        "state => { for (const [name, value] of Object.entries(state))"
+        " document.querySelector('.snn-explorable').snnModel.set(name, value); }",
+        state,
+    )
+    state_of(page)
+
+
 def middle(box):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def drawn(limit, rng):
-    """One random value within the limits of a trait."""
+def drawn(limit, rng, corner=False):
+    """One random value within the limits of a trait; a number is one of its bounds in a corner."""
     if limit["kind"] == "list":
-        return [drawn(limit["of"], rng) for _ in range(rng.integers(limit["min"], limit["max"] + 1))]
+        return [drawn(limit["of"], rng, corner) for _ in range(rng.integers(limit["min"], limit["max"] + 1))]
     if limit["kind"] in ("choice", "flag"):
         choices = limit.get("choices", [False, True])
         return choices[rng.integers(len(choices))]
     low, high = limit["min"], limit["max"]
+    if corner:
+        return (low, high)[rng.integers(2)]
     return int(rng.integers(low, high + 1)) if limit["kind"] == "whole" else float(rng.uniform(low, high))
 
 
 def random_states(figure, number, seed=0):
+    """Random states, each tenth of them a corner of what is allowed."""
     rng = np.random.default_rng(seed)
-    return [{name: drawn(limit, rng) for name, limit in figure.limits().items()} for _ in range(number)]
+    limits = figure.limits().items()
+    return [{name: drawn(limit, rng, k % 10 == 9) for name, limit in limits} for k in range(number)]
 
 
 # --- in a page, without a kernel ------------------------------------------------------------------------------------
@@ -136,7 +151,7 @@ def test_a_figure_comes_to_life_in_the_place_of_its_picture(open_page, figure, s
     assert page.locator(".snn-live .snn-figure svg").first.is_visible()
     assert not page.locator(".snn-explorable > img").is_visible()
     assert page.locator(".snn-fault").count() == 0
-    assert state_of(page) == pytest.approx(figure().state())
+    assert state_of(page) == figure().state()
 
 
 @each_figure
@@ -228,15 +243,43 @@ def test_the_result_is_said_in_words_that_follow_the_state(open_page, figure):
     status = page.locator(".snn-figure [role=status][aria-live=polite]")
     said = set()
     for state in random_states(figure, 3):
-        page.evaluate(
-            "state => { for (const [name, value] of Object.entries(state))"
-            " document.querySelector('.snn-explorable').snnModel.set(name, value); }",
-            state,
-        )
-        state_of(page)
+        set_state(page, state)
         said.add(status.inner_text())
     assert len(said) == 3 and all(len(text) > 15 for text in said), said
     assert not re.search(r"NaN|undefined|\[object|[*{}]", "".join(said)), said
+
+
+@pytest.mark.parametrize(
+    "figure, state, words",
+    [
+        (SelfNormalizingMap, {"omega": 0.1}, "Level (0, 1) attracts"),
+        (SelfNormalizingMap, {"omega": 0.1}, "all came within 2 % of it"),
+        (SelfNormalizingMap, {"omega": 0.1}, "g(Ω) lies within Ω"),
+        (SelfNormalizingMap, {"omega": 0.6}, "g(Ω) does not lie within Ω"),
+        (SelfNormalizingMap, {"omega": 1.0}, "Level (0, 1) repels"),
+        (SelfNormalizingMap, {"omega": 1.0}, "2 died out (ν < 0.01), 2 grew beyond 100"),
+        (SelfNormalizingMap, {"activation": "relu"}, "no level"),
+        (SeluDesigner, {}, "α = 1.6733 and λ = 1.0507 fix (0, 1). It attracts"),
+        (SeluDesigner, {"mu": 0.1, "omega": 1.0}, "It repels"),
+        (SeluDesigner, {"mu": 0.69}, "No SELU has the fixed point (0.69, 1)"),
+    ],
+)
+def test_a_figure_says_what_becomes_of_the_signal(open_page, figure, state, words):
+    page = open_page(figure)
+    set_state(page, state)
+    assert words in page.locator(".snn-status").inner_text().replace("\xa0", " ")
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_the_nearest_start_comes_where_one_taps(open_page, touch):
+    page = open_page(SelfNormalizingMap, has_touch=touch)
+    before, box = state_of(page), page.locator(".snn-plot").bounding_box()
+    spot = box["x"] + 0.75 * box["width"], box["y"] + 0.3 * box["height"]
+    (page.touchscreen.tap if touch else page.mouse.click)(*spot)
+    after = state_of(page)
+    assert [k for k in range(4) if after["mu"][k] != before["mu"][k]] == [1]  # the start at the upper right
+    knob = page.locator(".snn-knob").nth(1).bounding_box()
+    assert middle(knob) == pytest.approx(spot, abs=1.5)
 
 
 CONTRAST = """() => {
@@ -308,6 +351,7 @@ COMPUTE = """([name, states]) => states.map(state => snnModules[name].compute(st
 
 
 @each_figure
+@pytest.mark.timeout(900)  # a reference may search for a fixed point in each state
 def test_the_numbers_agree_with_python_at_random_states(open_page, figure):
     states = random_states(figure, STATES)
     reference = REFERENCES[figure.__name__]

@@ -38,6 +38,8 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "explorables/_random": ["tests/test_explorable_numerics.py"],
     "explorables/js/jacobian_product.js": ["tests/test_explorables.py"],
     "explorables/js/signal_through_depth.js": ["tests/test_explorables.py"],
+    "explorables/js/self_normalizing_map.js": ["tests/test_explorables.py"],
+    "explorables/js/selu_designer.js": ["tests/test_explorables.py"],
 }
 
 # file: (what is planted, text, the text in its place); each text stands in its file exactly once
@@ -392,6 +394,18 @@ MUTATIONS = {
     "explorables/js/signal_through_depth.js": [
         ("the gradient goes through the transpose", "delta[i] * W[l][i * n + j]", "delta[i] * W[l][j * n + i]"),
         ("networks stay when the state has changed", "measured = [];\n    stop();", "stop();"),
+    "explorables/js/self_normalizing_map.js": [
+        (
+            "a start follows the map with its sums swapped",
+            "mu, nu, omega, tau);",
+            "mu, nu, tau - 1, omega + 1);",
+        ),
+        ("a level that repels is said to attract", "if (attracting) return", "if (radius > 0) return"),
+        ("the last start comes where one taps", "const k = away.indexOf(Math.min(...away));", "const k = 3;"),
+    ],
+    "explorables/js/selu_designer.js": [
+        ("the price forgets tau", "made ? tau * expectation(", "made ? expectation("),
+        ("a target without a SELU is passed over", "if (!constants.length) {", "if (!constants) {"),
     ],
 }
 PLANTED = [(file, *planted) for file, several in MUTATIONS.items() for planted in several]

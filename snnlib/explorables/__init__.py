@@ -28,3 +28,9 @@ from .signal_through_depth import SignalThroughDepth
 FIGURES = (Chain, JacobianProduct, SignalThroughDepth)
 
 __all__ = ["FIGURES", "Chain", "Explorable", "JacobianProduct", "Real", "SignalThroughDepth"]
+from .self_normalizing_map import SelfNormalizingMap
+from .selu_designer import SeluDesigner
+
+FIGURES = (Chain, SelfNormalizingMap, SeluDesigner)
+
+__all__ = ["FIGURES", "Chain", "Explorable", "Real", "SelfNormalizingMap", "SeluDesigner"]

@@ -391,11 +391,15 @@ export function fixedPoint(activation, omega = 0, tau = 1, start = [0, 1]) {
  */
 export function seluConstants(mu = 0, nu = 1, omega = 0, tau = 1) {
   if (!(nu > 0 && tau > 0)) throw new RangeError(`nu and tau must be positive, got ${nu} and ${tau}`);
-  const mean = (h) => expectation(h, mu * omega, nu * tau, [0]);
-  const P = mean((z) => Math.max(z, 0));
-  const S = mean((z) => Math.max(z, 0) ** 2);
-  const Q = mean((z) => -Math.expm1(Math.min(z, 0)));
-  const T = mean((z) => Math.expm1(Math.min(z, 0)) ** 2);
+  const [m, s] = [mu * omega, deviation(nu * tau)];
+  const count = rule(m, s, [0]);
+  let [P, S, Q, T] = [0, 0, 0, 0];
+  for (let i = 0; i < count; i++) {
+    const z = m + s * X[i];
+    const part = z > 0 ? z : -Math.expm1(z);
+    if (z > 0) [P, S] = [P + W[i] * part, S + W[i] * part * part];
+    else [Q, T] = [Q + W[i] * part, T + W[i] * part * part];
+  }
   let alpha = P / Q;
   if (mu !== 0) {
     const share = (mu * mu) / (nu + mu * mu);
