@@ -22,7 +22,8 @@ When stored state changes its meaning, raise the class's `version`: pages with t
 
 from ._base import Explorable, Real
 from .chain import Chain
+from .push_forward import PushForward
 
-FIGURES = (Chain,)
+FIGURES = (Chain, PushForward)
 
-__all__ = ["FIGURES", "Chain", "Explorable", "Real"]
+__all__ = ["FIGURES", "Chain", "Explorable", "PushForward", "Real"]
