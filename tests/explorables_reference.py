@@ -41,6 +41,7 @@ def push_forward(state):
         "v": nu * tau,
         "mean": mean,
         "variance": variance,
+        "ratio": variance / nu,
         "before": z.pdf(np.linspace(-5, 5, 201)),
         "after": after / np.diff(edges),
         "atoms": atoms,

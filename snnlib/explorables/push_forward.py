@@ -50,10 +50,10 @@ class PushForward(Explorable):
         for side, limit in ((above, above.set_ylim), (beside, beside.set_xlim)):
             limit(0, min(limit()[1], 1.6))
             side.axis("off")
-        for side, color, *numbers in (
+        for side, color, name, *moments in (
             (above, figures.BLUE, "z", m, s * s),
             (beside, figures.VERMILLION, "y", mean, variance),
         ):
-            words = "density of ${}$\nmean {:.2f}\nvariance {:.2f}".format(*numbers)
+            words = "density of ${}$\nmean {:.2f}\nvariance {:.2f}".format(name, *np.round(moments, 2) + 0.0)
             side.text(0, 1, words, transform=side.transAxes, color=color, va="top")
         return fig

@@ -11,7 +11,8 @@ const EDGES = steps(Y, 180);
 const DECILES = [-1.2816, -0.8416, -0.5244, -0.2533, 0, 0.2533, 0.5244, 0.8416, 1.2816]; // of the standard normal
 const WORDS = { relu: "ReLU", leaky_relu: "leaky ReLU", elu: "ELU", selu: "SELU", gelu: "GELU", silu: "SiLU" };
 const GAP = 10; // between the plot and the strips beside it, in pixels
-const HIGHEST = 1.6; // densities are cut off here
+const HIGHEST = 1.6; // densities of y are cut off here, for they can be infinite
+const rounded = (value) => Math.round(100 * value) / 100 + 0; // never -0
 
 export function compute({ activation, mu, nu, omega, tau }) {
   const [m, v] = [mu * omega, nu * tau];
@@ -20,6 +21,7 @@ export function compute({ activation, mu, nu, omega, tau }) {
   const { density, atoms } = pushForward(ACTIVATIONS[activation], m, v, EDGES);
   return {
     m, v, mean, variance,
+    ratio: variance / nu,
     before: GRID.map((z) => normalDensity((z - m) / s) / s),
     after: [...density],
     atoms: atoms.map(({ value, probability }) => [value, probability]),
@@ -28,7 +30,7 @@ export function compute({ activation, mu, nu, omega, tau }) {
 
 export function render({ model, el }) {
   const fig = figure({ model, el, label: "A Gaussian goes through an activation function" });
-  const digits = (value) => value.toFixed(2).replace("-", "−");
+  const digits = (value) => rounded(value).toFixed(2).replace("-", "−");
   fig.slider("mu", { label: "mean of inputs *μ*", step: 0.01, format: digits });
   fig.slider("nu", { label: "variance of inputs *ν*", step: 0.01, format: digits });
   fig.slider("omega", { label: "sum of weights *ω*", step: 0.01, format: digits });
@@ -91,8 +93,8 @@ function words(x, y, text, anchor = "start") {
 }
 
 // How long a density is drawn, in pixels, where the strip has so much room.
-function length(densities, room) {
-  const highest = Math.min(HIGHEST, Math.max(0.4, ...densities));
+function length(densities, room, most = Infinity) {
+  const highest = Math.min(most, Math.max(0.4, ...densities));
   return (density) => (room * Math.min(density, highest)) / highest;
 }
 
@@ -108,14 +110,14 @@ function above({ before }, p) {
 function beside({ after, atoms, mean, variance }, p) {
   const [base, room] = [p.x.to + GAP, 80];
   const s = Math.sqrt(variance);
-  const normal = EDGES.map((y) => normalDensity((y - mean) / s) / s);
-  const long = length([...after, ...normal], room);
+  const normal = s > 0 ? EDGES.map((y) => normalDensity((y - mean) / s) / s) : [];
+  const long = length([...after, ...normal], room, HIGHEST);
   const outline = after.flatMap((density, k) => [EDGES[k], EDGES[k + 1]].map((y) => [base + long(density), p.y(y)]));
   return [
     area([[base, p.y.from], ...outline, [base, p.y.to]], "vermillion"),
     svg("path", {
       class: "snn-line snn-muted", "stroke-width": 1.2, "stroke-dasharray": "4 3",
-      d: route(normal.map((density, k) => [base + long(density), p.y(EDGES[k])])),
+      d: normal.length ? route(normal.map((density, k) => [base + long(density), p.y(EDGES[k])])) : undefined,
     }),
     ...atoms.flatMap(([value, probability]) => [
       svg("path", { class: "snn-line snn-vermillion", "stroke-width": 4, d: `M${base} ${p.y(value)}h${room * probability}` }),
@@ -126,12 +128,11 @@ function beside({ after, atoms, mean, variance }, p) {
   ];
 }
 
-function sentence({ mu, nu, omega }, { m, v, mean, variance }) {
-  const two = (value) => number(Number(value.toFixed(2)));
+function sentence({ mu, nu, omega }, { m, v, mean, variance, ratio }) {
+  const two = (value) => number(rounded(value));
   const numbers = `*z* has mean *μω* = ${two(m)} and variance *ντ* = ${two(v)}; *y* has mean *μ̃* = ${two(mean)} and variance *ν̃* = ${two(variance)}. `;
   if (Math.abs(mean - mu) < 0.005 && Math.abs(variance - nu) < 0.005)
     return `${numbers}Out comes what went in: (*μ*, *ν*) is a fixed point.`;
   const away = omega === 0 ? "With *ω* = 0 the mean of the inputs has no effect; the" : "The";
-  const ratio = variance / nu;
   return `${numbers}${away} variance ${Math.abs(ratio - 1) < 0.005 ? "stays" : `is multiplied by *ν̃*/*ν* = ${two(ratio)}`}.`;
 }
