@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator
 
 import ipywidgets
+import matplotlib.pyplot as plt
 from IPython.display import publish_display_data
 from matplotlib.figure import Figure
 
@@ -36,7 +37,7 @@ def show(draw: Callable, *, name: str, alt: str, caption: str, **controls: ipywi
     """
     about = {"name": name, "alt": alt, "caption": caption}
     data, about = Experiment(draw, controls, about).output()
-    publish_display_data(data, metadata={"snn_figure": about})
+    publish_display_data(data, metadata=figures.metadata(about))
 
 
 class Experiment:
@@ -59,7 +60,8 @@ class Experiment:
 
     def output(self) -> tuple[dict, dict[str, str]]:
         """Run to the end; return the output's forms (a live view, a picture) and what the book needs to set it."""
-        *_, last = self._figures()
+        for last in self._figures():
+            plt.close(last)  # or Jupyter would show those on the way, too
         picture, about = figures.png(last, **self._about)
         self.picture.value, self.picture.layout.width = picture, about["width"]
         return {_VIEW: self.view._repr_mimebundle_()[_VIEW], "image/png": picture}, about

@@ -74,7 +74,7 @@ def test_what_is_wrong_at_first_is_raised():
 
 def test_the_book_shows_where_an_experiment_ends():
     experiment(growing)
-    assert runs == [0.5, 1.0, 1.5]
+    assert runs == [0.5, 1.0, 1.5] and not plt.get_fignums()
 
 
 def test_moving_a_control_draws_anew():

@@ -25,7 +25,10 @@ class PushForward(Explorable):
     tau = Real(1.0, 0.1, 2.0)
 
     def picture(self) -> Figure:
-        """Draw f with the density of z above it and that of y on its right, each with its mean as a triangle."""
+        """Draw f with the density of z above it and that of y on its right, each with its mean as a triangle.
+
+        Lines through the deciles of z join the two; dashed, the normal density with the moments of y.
+        """
         f = activations.get(self.activation)
         m, s = self.mu * self.omega, np.sqrt(self.nu * self.tau)
         mean, variance = moment_map(f, self.mu, self.nu, self.omega, self.tau)
@@ -38,11 +41,17 @@ class PushForward(Explorable):
         ax = fig.add_subplot(grid[1, 0], xlim=(-5, 5), ylim=(-4, 5), xlabel="$z$", ylabel="$y = f(z)$")
         above, beside = fig.add_subplot(grid[0, 0], sharex=ax), fig.add_subplot(grid[1, 1], sharey=ax)
         ax.plot(z, f.f(z), color=figures.GREY, linestyle="-")
+        for decile in stats.norm.ppf(np.arange(0.1, 1, 0.1), m, s):
+            y = f.f(decile)
+            ax.plot([decile, decile, 5], [5, y, y], color=figures.GREY, linestyle="-", linewidth=0.5)
         above.fill_between(z, stats.norm.pdf(z, m, s), color=figures.BLUE, alpha=0.5)
         above.plot(m, 0, "^", color=figures.BLUE, clip_on=False)
         density, edges = np.histogram(f.f(z)[~flat], np.linspace(-4, 5, 181), weights=share[~flat])
         beside.stairs(
             density / np.diff(edges), edges, orientation="horizontal", fill=True, color=figures.VERMILLION, alpha=0.5
+        )
+        beside.plot(
+            stats.norm.pdf(edges, mean, np.sqrt(variance)), edges, color=figures.GREY, linewidth=1, linestyle="--"
         )
         if flat.any():
             beside.plot([0, share[flat].sum()], 2 * [f.f(z[flat][0])], color=figures.VERMILLION, linestyle="-")
@@ -55,5 +64,5 @@ class PushForward(Explorable):
             (beside, figures.VERMILLION, "y", mean, variance),
         ):
             words = "density of ${}$\nmean {:.2f}\nvariance {:.2f}".format(name, *np.round(moments, 2) + 0.0)
-            side.text(0, 1, words, transform=side.transAxes, color=color, va="top")
+            side.text(0.05, 1, words, transform=side.transAxes, color=color, va="top")
         return fig
