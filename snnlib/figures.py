@@ -71,8 +71,7 @@ def show(fig: Figure, *, name: str, alt: str, caption: str) -> None:
     Raises ValueError when one of them is missing or malformed, or the figure is too wide.
     """
     picture, about = png(fig, name=name, alt=alt, caption=caption)
-    size = {"image/png": {"width": int(about["width"].removesuffix("px"))}}
-    publish_display_data({"image/png": picture}, metadata={"snn_figure": about, **size})
+    publish_display_data({"image/png": picture}, metadata=metadata(about))
 
 
 def png(fig: Figure, *, name: str, alt: str, caption: str) -> tuple[bytes, dict[str, str]]:
@@ -90,6 +89,11 @@ def png(fig: Figure, *, name: str, alt: str, caption: str) -> tuple[bytes, dict[
     fig.savefig(stream, format="png", dpi=_DPI, transparent=True)
     plt.close(fig)
     return stream.getvalue(), {"name": name, "alt": alt, "caption": caption, "width": f"{96 * width:.0f}px"}
+
+
+def metadata(about: dict[str, str]) -> dict:
+    """Return the metadata of an output with a picture, from what `png` says about it."""
+    return {"snn_figure": about, "image/png": {"width": int(about["width"].removesuffix("px"))}}
 
 
 def draw_network(ax: Axes, widths: Sequence[int], *, names: Sequence[str] | None = None, most: int = 6) -> list[list]:

@@ -33,6 +33,8 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "_bacteria": ["tests/test_bacteria.py"],
     "explorables/_bundle": ["tests/test_explorables.py"],
     "explorables/js/chain.js": ["tests/test_explorables.py"],
+    "explorables/js/push_forward.js": ["tests/test_explorables.py"],
+    "live": ["tests/test_live.py"],
     "explorables/js/common.js": ["tests/test_explorables.py"],
     "explorables/js/host.js": ["tests/test_explorables.py"],
     "explorables/_random": ["tests/test_explorable_numerics.py"],
@@ -373,6 +375,14 @@ MUTATIONS = {
     "explorables/js/chain.js": [
         ("the derivative arrives a layer early", "c ** (N - 1 - k)", "c ** (N - k)"),
         ("the smallest number of a format counts as lost", "value < low ||", "value <= low * 1.5 ||"),
+    ],
+    "explorables/js/push_forward.js": [
+        ("the weights do not count", "mu, nu, omega, tau);\n  const { density", "mu, nu);\n  const { density"),
+        ("the density of z is not normalized", "normalDensity((z - m) / s) / s", "normalDensity((z - m) / s)"),
+    ],
+    "live": [
+        ("the button does nothing", "self._task.cancel())", "None)"),
+        ("a control that is moved waits for the end", "        if self._task:\n", "        if False:\n"),
     ],
     "explorables/js/common.js": [
         ("arrow keys do not move handles", "fig.change(axis.set(value, now));", ""),

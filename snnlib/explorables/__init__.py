@@ -34,3 +34,8 @@ from .selu_designer import SeluDesigner
 FIGURES = (Chain, SelfNormalizingMap, SeluDesigner)
 
 __all__ = ["FIGURES", "Chain", "Explorable", "Real", "SelfNormalizingMap", "SeluDesigner"]
+from .push_forward import PushForward
+
+FIGURES = (Chain, PushForward)
+
+__all__ = ["FIGURES", "Chain", "Explorable", "PushForward", "Real"]
