@@ -136,7 +136,7 @@ def test_a_figure_comes_to_life_in_the_place_of_its_picture(open_page, figure, s
     assert page.locator(".snn-live .snn-figure svg").first.is_visible()
     assert not page.locator(".snn-explorable > img").is_visible()
     assert page.locator(".snn-fault").count() == 0
-    assert state_of(page) == pytest.approx(figure().state())
+    assert state_of(page) == figure().state()
 
 
 @each_figure

@@ -21,8 +21,10 @@ When stored state changes its meaning, raise the class's `version`: pages with t
 """
 
 from ._base import Explorable, Real
+from .backward_pass import BackwardPass
 from .chain import Chain
+from .train_here import TrainHere
 
-FIGURES = (Chain,)
+FIGURES = (Chain, BackwardPass, TrainHere)
 
-__all__ = ["FIGURES", "Chain", "Explorable", "Real"]
+__all__ = ["FIGURES", "BackwardPass", "Chain", "Explorable", "Real", "TrainHere"]
