@@ -20,8 +20,8 @@ STEPS = 2 * len(WIDTHS) - 1  # layers forwards, the loss, layers backwards
 class BackwardPass(Explorable):
     """A network of widths 2, 3, 2, 1 without biases, tanh in its hidden layers, and the loss L = (y - t)^2 / 2.
 
-    `weights` are W^(1), W^(2), W^(3) one after the other, row by row; `chosen` is the number of the one that is compared
-    with a nudge; `step` says how far the two passes have come.
+    `weights` are W^(1), W^(2), W^(3) one after the other, row by row; `chosen` is the number of the one that is
+    compared with a nudge; `step` says how far the two passes have come.
     """
 
     module = "backward"
@@ -60,13 +60,13 @@ class BackwardPass(Explorable):
                 ax.text(*at, f"{dw[p, q]:.2f}", ha="center", va="top", fontsize=8, color=figures.VERMILLION)
         for i, width in enumerate(WIDTHS):
             for k in range(width):
-                at = _place(i, k)
+                at = across, up = _place(i, k)
                 ax.scatter(*at, s=620, facecolor="none", edgecolor=figures.BLUE, zorder=3)
                 ax.text(*at, f"{y[i][k]:.2f}", ha="center", va="center", fontsize=9)
-                ax.text(*at + [0, 0.23], f"{u[i][k]:.2f}", ha="center", fontsize=8, color=figures.VERMILLION)
+                ax.text(across, up + 0.23, f"{u[i][k]:.2f}", ha="center", fontsize=8, color=figures.VERMILLION)
                 if i:
                     below = f"{slopes[i - 1][k]:.2f}"
-                    ax.text(*at - [0, 0.33], below, ha="center", fontsize=8, color=figures.GREEN)
+                    ax.text(across, up - 0.33, below, ha="center", fontsize=8, color=figures.GREEN)
         ax.set(xlim=(-0.2, 3.2), ylim=(-1.45, 1.4))
         ax.axis("off")
         return fig

@@ -7,7 +7,6 @@ import traitlets
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from .. import figures
 from ..backprop import Network, softmax_cross_entropy
 from ._base import Explorable
 
@@ -28,7 +27,7 @@ class TrainHere(Explorable):
     initialization = traitlets.Enum(["lecun", "xavier", "he"], "lecun").tag(sync=True)
     depth = traitlets.Int(30, min=1, max=30).tag(sync=True)
     rate = traitlets.Enum([0.001, 0.003, 0.01, 0.03, 0.1, 0.3], 0.03).tag(sync=True)
-    data = traitlets.Enum(["rings", "corners", "spirals"], "rings").tag(sync=True)
+    data = traitlets.Enum(["rings", "xor"], "rings").tag(sync=True)
     seed = traitlets.Int(0, min=0, max=99).tag(sync=True)
     steps = traitlets.Int(0, min=0, max=2000).tag(sync=True)
     running = traitlets.Bool(False).tag(sync=True)
@@ -40,9 +39,11 @@ class TrainHere(Explorable):
         """
         fig, ax = plt.subplots(figsize=(6.2, 2.8))
         layers = np.arange(1, self.depth + 2)
-        for name, scheme, marker in ((self.activation, self.initialization, "o"), ("selu", "lecun", "s")):
-            norms = [self._norms(name, scheme, seed) for seed in range(10)]
-            ax.plot(layers, np.exp(np.mean(np.log(norms), axis=0)), marker=marker, label=f"{name}, {scheme}")
+        kinds = {(self.activation, self.initialization): "o", ("selu", "lecun"): "s"}
+        for (activation, scheme), marker in kinds.items():
+            norms = [self._norms(activation, scheme, seed) for seed in range(10)]
+            label = f"{activation}, weights: {scheme}"
+            ax.plot(layers, np.exp(np.mean(np.log(norms), axis=0)), marker=marker, label=label)
         ax.set(yscale="log", xlabel="layer $i$", ylabel=r"$\|\partial L / \partial W^{(i)}\|$")
         ax.legend()
         return fig
