@@ -32,9 +32,12 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "contraction": ["tests/test_contraction.py"],
     "_bacteria": ["tests/test_bacteria.py"],
     "explorables/_bundle": ["tests/test_explorables.py"],
+    "explorables/js/backward.js": ["tests/test_explorables.py"],
     "explorables/js/chain.js": ["tests/test_explorables.py"],
     "explorables/js/common.js": ["tests/test_explorables.py"],
     "explorables/js/host.js": ["tests/test_explorables.py"],
+    "explorables/js/train.js": ["tests/test_explorables.py"],
+    "explorables/js/training.js": ["tests/test_explorables.py"],
 }
 
 # file: (what is planted, text, the text in its place); each text stands in its file exactly once
@@ -365,6 +368,10 @@ MUTATIONS = {
     "explorables/_bundle": [
         ("an import of what is not there passes", "set(wanted) - set(_exports(file))", "set(wanted) - set(wanted)"),
     ],
+    "explorables/js/backward.js": [
+        ("the sweep forgets the slopes", "const delta = u[i][to] * slopes[i][to];", "const delta = u[i][to];"),
+        ("the nudge goes one way only", "(nudged(H) - nudged(-H)) / (2 * H)", "(nudged(H) - nudged(0)) / H"),
+    ],
     "explorables/js/chain.js": [
         ("the derivative arrives a layer early", "c ** (N - 1 - k)", "c ** (N - k)"),
         ("the smallest number of a format counts as lost", "value < low ||", "value <= low * 1.5 ||"),
@@ -378,6 +385,18 @@ MUTATIONS = {
     "explorables/js/host.js": [
         ("state out of bounds is taken", "value >= min && value <= max,\n    whole", "true,\n    whole"),
         ("state of another version is taken", "version !== String(module.about.version)", "false"),
+    ],
+    "explorables/js/train.js": [
+        ("training goes on off the screen", "if (busy && seen)", "if (busy)"),
+        (
+            "other settings take over the steps of the last ones",
+            "if (settings !== null && now !== settings) fig.change({ steps: 0 });",
+            "",
+        ),
+    ],
+    "explorables/js/training.js": [
+        ("all steps see the same batch", "(losses.length * BATCH) % POINTS", "0 % POINTS"),
+        ("the points are not standardized", "(x[k] - mean) / std", "x[k] - mean"),
     ],
 }
 PLANTED = [(file, *planted) for file, several in MUTATIONS.items() for planted in several]

@@ -11,7 +11,8 @@ To add the figure Example:
    draws the state with matplotlib. Export the class here and add it to `FIGURES`.
 2. `js/example.js`: exports `compute(state)`, which returns every number that the figure shows and touches nothing,
    and `render({ model, el })`, which draws with the parts of `common.js`. It may import names from other files of the
-   folder, at its top; `js/chain.js` is a short example.
+   folder, at its top; `js/chain.js` is a short example. (`train` has no `compute`: its numbers take time, and are in
+   `js/training.js`.)
 3. `tests/explorables_reference.py`: the same numbers as a function of the state, by `snnlib` or another route that
    does not share the script's code.
 4. In the chapter, after a question that moving the figure answers: `Example(...).show(name=..., alt=..., caption=...)`;

@@ -17,14 +17,14 @@ function planeMap(fig) {
   const canvas = html("canvas", { class: "snn-map", width: 520, height: 520, role: "img", "aria-label":
     "The points of both classes, and the class that the network gives to each place of the plane" });
   const context = canvas.getContext("2d");
-  const cells = new OffscreenCanvas(CELLS, CELLS).getContext("2d");
+  const cells = html("canvas", { width: CELLS, height: CELLS }).getContext("2d");
   const image = cells.createImageData(CELLS, CELLS);
   const line = new Float64Array(2 * CELLS);
   const pixel = (value) => ((value + REACH) / (2 * REACH)) * canvas.width;
   const place = (k) => ((k + 0.5) / CELLS) * 2 * REACH - REACH;
-  let of = null; // the run that is mapped, as it was after
-  let steps = 0;
-  let row = CELLS; // the next one
+  let of = null; // the run that is mapped,
+  let steps = 0; // how many losses it had when it was copied,
+  let row = CELLS; // and the next row
   fig.body.append(html("div", { class: "snn-place" }, canvas));
   return {
     done: (run) => of === run && steps === run.losses.length && row === CELLS,
