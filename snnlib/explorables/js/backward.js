@@ -62,11 +62,11 @@ export function compute(state) {
 
 // --- the drawing -----------------------------------------------------------------------------------------------------
 
-// Units stand at [layer, height]; the handle of a weight sits where those of its layer are evenly spaced.
+// Units stand at [layer, height]; a weight's handle sits where those of its layer are apart, on a phone too.
 const place = (layer, unit) => [layer, (WIDTHS[layer] - 1) / 2 - unit];
 const between = ([a, b], [c, d], share) => [a + share * (c - a), b + share * (d - b)];
 const ends = ({ layer, from, to }) => [place(layer - 1, from), place(layer, to)];
-const seat = (edge) => between(...ends(edge), edge.layer === 1 ? 2 / 3 : 1 / 3);
+const seat = (edge) => between(...ends(edge), edge.layer === 1 ? 0.7 : 0.3);
 
 // Whether a step has shown the values of a layer, what arrives there on the way back, and the derivatives of its weights.
 const reached = (step, layer) => step >= layer;
@@ -84,7 +84,7 @@ export function render({ model, el }) {
   fig.button("next step ›", turn(1));
   fig.slider("step", { label: "step", step: 1, format: (step) => `${step} of ${LAST}` });
   const plot = fig.plot({
-    label: "The network as a graph", height: 350, margin: { left: 24, right: 24, top: 14, bottom: 6 },
+    label: "The network as a graph", height: 350, margin: { left: 20, right: 20, top: 14, bottom: 6 },
   });
   for (const edge of EDGES) {
     const { min, max } = fig.limits.weights.of;
@@ -128,7 +128,7 @@ function drawEdge(p, edge, { chosen, step, weights }, { gradients }) {
   if (k === chosen) marks.unshift(svg("g", { class: "snn-halo" }, p.line(ends(edge), { color: "purple", width: 16 })));
   const [x, y] = seat(edge);
   const words = (text, down, color) => svg("text", {
-    class: `snn-${color}`, x: p.x(x) + (layer === 1 ? -10 : 10), y: p.y(y) + down,
+    class: `snn-${color}`, x: p.x(x) + (layer === 1 ? -9 : 9), y: p.y(y) + down,
     "text-anchor": layer === 1 ? "end" : "start",
   }, text);
   marks.push(words(decimals(weights[k]), -2, "ink"));
