@@ -449,7 +449,7 @@ def test_the_page_stays_responsive_while_a_network_is_trained(open_page):
       return waits.sort((a, b) => a - b);
     }""")
     print(f"longest task while training: {waits[-1]:.0f} ms, median {waits[len(waits) // 2]:.1f} ms")
-    assert waits[len(waits) // 2] < 50 and waits[-1] < 250
+    assert waits[len(waits) // 2] < 100 and waits[-1] < 500
 
 
 # --- the scripts ------------------------------------------------------------------------------------------------------

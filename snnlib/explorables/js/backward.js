@@ -153,7 +153,9 @@ function drawUnit(p, layer, unit, { step }, { y, slopes, u }) {
 function told({ step, t }, { u, loss }) {
   if (step === 0) return "Only the inputs are known. Go on step by step; drag a weight up or down at any time.";
   if (step <= N) return `Forwards, layer ${step}: sum, squash, and keep the slope for the way back.`;
-  if (step === N + 1) return `The loss: *L* = ½(*y* − *t*)^{2} = ${number(loss)} with *t* = ${number(t)}. The way back starts with *u*^{(${N})} = *y* − *t* = ${number(u[N][0])}.`;
+  if (step === N + 1)
+    return `The loss: *L* = ½(*y* − *t*)^{2} = ${number(loss)} with *t* = ${number(t)}. ` +
+      `The way back starts with *u*^{(${N})} = *y* − *t* = ${number(u[N][0])}.`;
   const layer = LAST + 1 - step;
   const visited = EDGES.filter((edge) => edge.layer >= layer).length;
   const visits = `${visited} of ${EDGES.length} edges visited, each once`;
@@ -168,6 +170,7 @@ function checked({ chosen, step }, { y, slopes, u, gradients, difference }) {
   const nudge = `Nudging ${weight(edge)}`;
   if (!swept(step, layer)) return `${nudge} moves *L* by ${number(difference)} per unit: what will the sweep say?`;
   const factors = [y[layer - 1][from], slopes[layer][to], u[layer][to]].map((value) => number(value));
-  return `∂*L*/∂${weight(edge)} = ${start(edge)} · *f*′ · *u* = ${factors.join(" · ")} = ${number(gradients[chosen])}; ` +
+  const product = `${start(edge)} · *f*′ · *u* = ${factors.join(" · ")}`;
+  return `∂*L*/∂${weight(edge)} = ${product} = ${number(gradients[chosen])}; ` +
     `nudging the weight gives ${number(difference)}.`;
 }

@@ -148,7 +148,10 @@ function drawNorms(plot, { network, first }) {
   const exponents = [...before, ...now].map(([, norm]) => Math.log10(norm));
   const reach = (size) => DECADES.find((decades) => decades >= size) ?? DECADES.at(-1);
   const domain = [10 ** -reach(-Math.min(...exponents)), 10 ** (1.2 * reach(Math.max(...exponents)))];
-  const axes = { x: { domain: [0.5, first.length + 0.5], label: "layer *i*" }, y: { domain, log: true, label: "‖∂*L*/∂*W*^{(i)}‖" } };
+  const axes = {
+    x: { domain: [0.5, first.length + 0.5], label: "layer *i*" },
+    y: { domain, log: true, label: "‖∂*L*/∂*W*^{(i)}‖" },
+  };
   plot.draw(axes, (p) => [
     p.line(before, { color: "muted", dash: "5 4" }),
     p.text([first.length, domain[1] / 3], "dashed: before the first step", { anchor: "end" }),
@@ -164,7 +167,8 @@ function told({ running }, { diverged, first, losses }) {
   const loss = recent.reduce((sum, value) => sum + value) / recent.length;
   const verdict = loss < 0.1 ? "it has learnt the classes" : loss < 0.9 * GUESSING ? "it learns" :
     loss < 1.1 * GUESSING ? "no better than guessing" : "worse than guessing";
-  return `${running ? "Step" : "Stands at step"} ${done}: loss ${number(loss, 2)}, and guessing has ${number(GUESSING, 2)}: ${verdict}.`;
+  const reached = `${running ? "Step" : "Stands at step"} ${done}`;
+  return `${reached}: loss ${number(loss, 2)}, and guessing has ${number(GUESSING, 2)}: ${verdict}.`;
 }
 
 // What the norms of the gradient say before the first step.
