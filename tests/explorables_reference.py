@@ -3,18 +3,11 @@
 import mpmath
 import numpy as np
 import torch
-from scipy.special import digamma
-
-from snnlib import meanfield
-from snnlib.explorables import JacobianProduct, SignalThroughDepth
-from scipy import special
-
-from snnlib import activations, gaussian, moments
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import elementwise
 
-from snnlib import activations
-from snnlib.moments import moment_map
+from snnlib import activations, gaussian, meanfield, moments
+from snnlib.explorables import JacobianProduct, SignalThroughDepth
 
 
 def chain(state):
@@ -56,7 +49,7 @@ def jacobian_product(state):
     with np.errstate(divide="ignore"):
         size = np.maximum(np.abs(J).max(axis=(1, 2)), 5e-324)  # numpy loses the digits of the smallest floats
         absolute = np.log10(np.sort(np.abs(np.linalg.eigvals(J / size[:, None, None])))) + np.log10(size)[:, None]
-    exponents = {"gaussian": digamma([1, 0.5]) / 2, "orthogonal": np.zeros(2)}.get(state["weights"])
+    exponents = {"gaussian": special.digamma([1, 0.5]) / 2, "orthogonal": np.zeros(2)}.get(state["weights"])
     theory = absolute[0, ::-1] if exponents is None else (exponents + np.log(state["sigma_w"])) / np.log(10)
     return {**found, "radii": np.cumsum(absolute[:, 1]), "theory": theory if state["activation"] == "identity" else []}
 
@@ -67,7 +60,6 @@ def signal_through_depth(state):
     return {"q": path, "gradient": gradient, "chi": meanfield.chi(state["activation"], state["sigma_w"], q=path[-1])}
 
 
-REFERENCES = {"Chain": chain, "JacobianProduct": jacobian_product, "SignalThroughDepth": signal_through_depth}
 def self_normalizing_map(state):
     """The map of `moments`, all starts at once."""
     layer = state["activation"], state["omega"], state["tau"]
@@ -185,12 +177,11 @@ def radii_of_targets(mu, nu, omega, tau):
     return np.where(fits.any(axis=0), radii, -1)
 
 
-REFERENCES = {"Chain": chain, "SelfNormalizingMap": self_normalizing_map, "SeluDesigner": selu_designer}
 def push_forward(state):
     """The moments by `snnlib`; the share of y in each bin from the ends of the intervals where f(z) <= an edge."""
     f, (mu, nu, omega, tau) = activations.get(state["activation"]), (state[k] for k in ("mu", "nu", "omega", "tau"))
     z = stats.norm(mu * omega, np.sqrt(nu * tau))
-    mean, variance = moment_map(f, mu, nu, omega, tau)
+    mean, variance = moments.moment_map(f, mu, nu, omega, tau)
     edges = np.linspace(-4, 5, 181)
     lowest = {"gelu": -0.751791524693564457, "silu": -1.27846454276107379}.get(f.name, -100.0)  # f rises from here
 
@@ -216,4 +207,38 @@ def push_forward(state):
     }
 
 
-REFERENCES = {"Chain": chain, "PushForward": push_forward}
+def backward(state):
+    """Automatic differentiation, and a difference of its own for the nudge."""
+    shapes = [(3, 2), (2, 3), (1, 2)]
+    flat = torch.tensor(state["weights"], dtype=torch.float64)
+    x = torch.tensor(state["x"], dtype=torch.float64, requires_grad=True)
+
+    def run(flat):
+        """The values of all layers, the pre-activations and the loss."""
+        y, z = [x], []
+        for i, part in enumerate(flat.split([m * n for m, n in shapes])):
+            z.append(part.reshape(shapes[i]) @ y[-1])
+            y.append(torch.tanh(z[-1]) if i < 2 else 1 * z[-1])
+        return y, z, (y[-1][0] - state["t"]) ** 2 / 2
+
+    weights = flat.clone().requires_grad_()
+    y, z, loss = run(weights)
+    numbers = [y, [torch.autograd.grad(b.sum(), a, retain_graph=True)[0] for a, b in zip(z, y[1:], strict=True)]]
+    *u, gradients = torch.autograd.grad(loss, [*y, weights])
+    step = torch.zeros(14, dtype=torch.float64)
+    step[state["chosen"]] = 1e-4
+    difference = (run(flat + step)[2] - run(flat - step)[2]) / 2e-4
+    y, slopes, u = (torch.cat([part.detach() for part in parts]) for parts in (*numbers, u))
+    rest = {"gradients": gradients, "loss": loss.item(), "difference": difference.item()}
+    return {"y": y, "slopes": slopes, "u": u, **rest}
+
+
+REFERENCES = {
+    "BackwardPass": backward,
+    "Chain": chain,
+    "JacobianProduct": jacobian_product,
+    "PushForward": push_forward,
+    "SelfNormalizingMap": self_normalizing_map,
+    "SeluDesigner": selu_designer,
+    "SignalThroughDepth": signal_through_depth,
+}

@@ -13,9 +13,17 @@ import traitlets
 from explorables_reference import REFERENCES
 from pagecheck import PHONE, Site, visit
 
-from snnlib import explorables
-from snnlib.explorables import FIGURES, Chain, SignalThroughDepth, _bundle, _pages
-from snnlib.explorables import FIGURES, Chain, SelfNormalizingMap, SeluDesigner, _bundle, _pages
+from snnlib import backprop, explorables
+from snnlib.explorables import (
+    FIGURES,
+    Chain,
+    SelfNormalizingMap,
+    SeluDesigner,
+    SignalThroughDepth,
+    TrainHere,
+    _bundle,
+    _pages,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMES = ("http", "file")
@@ -101,12 +109,12 @@ def state_of(page):
     )
 
 
-def set_state(page, state):
+def set_state(page, **changes):
     """Change the state of the page's figure, as Python would."""
     page.evaluate(
-        "state => { for (const [name, value] of Object.entries(state))"
+        "changes => { for (const [name, value] of Object.entries(changes))"
         " document.querySelector('.snn-explorable').snnModel.set(name, value); }",
-        state,
+        changes,
     )
     state_of(page)
 
@@ -243,7 +251,8 @@ def test_the_result_is_said_in_words_that_follow_the_state(open_page, figure):
     status = page.locator(".snn-figure [role=status][aria-live=polite]")
     said = set()
     for state in random_states(figure, 3):
-        set_state(page, state)
+        set_state(page, **state)
+        state_of(page)
         said.add(status.inner_text())
     assert len(said) == 3 and all(len(text) > 15 for text in said), said
     assert not re.search(r"NaN|undefined|\[object|[*{}]", "".join(said)), said
@@ -266,7 +275,7 @@ def test_the_result_is_said_in_words_that_follow_the_state(open_page, figure):
 )
 def test_a_figure_says_what_becomes_of_the_signal(open_page, figure, state, words):
     page = open_page(figure)
-    set_state(page, state)
+    set_state(page, **state)
     assert words in page.locator(".snn-status").inner_text().replace("\xa0", " ")
 
 
@@ -352,6 +361,7 @@ COMPUTE = """([name, states]) => states.map(state => snnModules[name].compute(st
 
 @each_figure
 @pytest.mark.timeout(900)  # a reference may search for a fixed point in each state
+@pytest.mark.parametrize("figure", [f for f in FIGURES if f is not TrainHere], ids=lambda figure: figure.__name__)
 def test_the_numbers_agree_with_python_at_random_states(open_page, figure):
     states = random_states(figure, STATES)
     reference = REFERENCES[figure.__name__]
@@ -387,6 +397,131 @@ def test_the_networks_of_signal_through_depth_appear_when_the_state_rests(open_p
     note.first.wait_for()
     note.first.wait_for(state="detached")
     assert len(before) == dots.count() and dots.first.get_attribute("d") != before[0]
+
+
+# --- training in the page --------------------------------------------------------------------------------------------
+
+TRAIN = """([state, steps]) => {
+  const run = snnModules.training.training(state);
+  const start = [...run.network.parameters];
+  for (let k = 0; k < steps; k++) run.advance();
+  const { x, labels, first, losses, network: { parameters } } = run;
+  return { x: [...x], labels: [...labels], first, losses, start, end: [...parameters] };
+}"""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"activation": "selu", "rate": 0.01, "seed": 5},
+        {"activation": "relu", "initialization": "he", "depth": 4, "data": "xor"},
+        {"activation": "tanh", "initialization": "xavier", "depth": 1, "rate": 0.3},
+    ],
+)
+def test_training_in_the_page_is_that_of_the_package(open_page, settings):
+    state, steps = TrainHere(**settings).state(), 12
+    found = open_page(TrainHere).evaluate(TRAIN, [state, steps])
+    network = backprop.Network([2, *[16] * state["depth"], 2], state["activation"])
+    ends = np.cumsum([array.size for array in network.parameters])[:-1]
+    for array, values in zip(network.parameters, np.split(np.array(found["start"]), ends), strict=True):
+        array[...] = values.reshape(array.shape)
+    x, labels = np.reshape(found["x"], (-1, 2)), np.array(found["labels"])
+    assert np.allclose([x.mean(axis=0), x.var(axis=0)], [[0, 0], [1, 1]]) and labels.mean() == 0.5
+    losses = []
+    for k in range(steps + 1):
+        batch = (np.arange(64) + 64 * k) % len(x)
+        loss, upstream = backprop.softmax_cross_entropy(network.forward(x[batch]), labels[batch])
+        gradients = network.backward(upstream)[1]
+        if k == 0:
+            assert found["first"] == pytest.approx([np.linalg.norm(g) for g in gradients[::2]], rel=1e-9)
+        losses.append(loss)
+        for array, gradient in zip(network.parameters, gradients, strict=True):
+            array -= (k < steps) * state["rate"] * gradient
+    assert found["losses"] == pytest.approx(losses, rel=1e-7)
+    assert np.allclose(found["end"], np.concatenate([array.ravel() for array in network.parameters]), atol=1e-8)
+
+
+def wait_until(page, condition):
+    """Wait until the figure's state, `s`, and what it says, `said`, are so."""
+    page.wait_for_function(
+        "() => { const { snnModel } = document.querySelector('.snn-explorable'), s = (name) => snnModel.get(name);"
+        f" const said = document.querySelector('.snn-status').textContent; return {condition}; }}"
+    )
+
+
+def test_training_starts_pauses_goes_on_and_is_reset(open_page):
+    page = open_page(TrainHere)
+    page.get_by_role("button", name="start").click()
+    wait_until(page, "s('steps') > 3")
+    page.get_by_role("button", name="pause").click()
+    paused = state_of(page)["steps"]
+    page.wait_for_timeout(200)
+    assert state_of(page)["steps"] == paused
+    page.get_by_role("button", name="start").click()
+    wait_until(page, f"s('steps') > {paused} + 3")
+    page.get_by_role("button", name="reset").click()
+    assert state_of(page) == TrainHere().state()
+    wait_until(page, "said.startsWith('Before the first step')")
+
+
+def test_training_is_the_same_each_time_whether_interrupted_or_not(open_page):
+    page = open_page(TrainHere)
+    set_state(page, activation="selu")
+    said = []
+    for stops in ([30], [7, 8, 30]):
+        for steps in (0, *stops):
+            set_state(page, steps=steps)
+            wait_until(page, f"said.includes('step {steps}:') || {steps} === 0 && said.startsWith('Before')")
+        said.append(page.locator(".snn-status").inner_text())
+    assert said[0] == said[1]
+
+
+def test_another_setting_begins_anew(open_page):
+    page = open_page(TrainHere)
+    set_state(page, steps=5)
+    wait_until(page, "said.includes('step 5:')")
+    page.locator("select[name=activation]").select_option("ReLU")
+    wait_until(page, "s('steps') === 0 && said.startsWith('Before the first step')")
+
+
+def test_divergence_is_said_and_ends_training(open_page):
+    page = open_page(TrainHere)
+    set_state(page, activation="selu", initialization="he", rate=0.3)
+    state_of(page)
+    set_state(page, running=True)
+    wait_until(page, "!s('running') && said.startsWith('Diverged at step')")
+
+
+def test_training_rests_while_the_figure_is_off_the_screen(open_page):
+    page = open_page(TrainHere)
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<div style=\"height: 5000px\"></div>')")
+    set_state(page, running=True)
+    wait_until(page, "s('steps') > 0")
+    page.evaluate("scrollTo(0, 5000)")
+    page.wait_for_timeout(200)
+    rested = state_of(page)["steps"]
+    page.wait_for_timeout(300)
+    assert state_of(page)["steps"] == rested
+    page.evaluate("scrollTo(0, 0)")
+    wait_until(page, f"s('steps') > {rested}")
+
+
+def test_the_page_stays_responsive_while_a_network_is_trained(open_page):
+    page = open_page(TrainHere)
+    set_state(page, activation="gelu", running=True)
+    waits = page.evaluate("""async () => {
+      const waits = [];
+      for (let last = performance.now(), end = last + 2000; last < end;) {
+        await new Promise(done => setTimeout(done));
+        const now = performance.now();
+        waits.push(now - last);
+        last = now;
+      }
+      return waits.sort((a, b) => a - b);
+    }""")
+    print(f"longest task while training: {waits[-1]:.0f} ms, median {waits[len(waits) // 2]:.1f} ms")
+    assert waits[len(waits) // 2] < 100 and waits[-1] < 500
 
 
 # --- the scripts ------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "contraction": ["tests/test_contraction.py"],
     "_bacteria": ["tests/test_bacteria.py"],
     "explorables/_bundle": ["tests/test_explorables.py"],
+    "explorables/js/backward.js": ["tests/test_explorables.py"],
     "explorables/js/chain.js": ["tests/test_explorables.py"],
     "explorables/js/push_forward.js": ["tests/test_explorables.py"],
     "live": ["tests/test_live.py"],
@@ -42,6 +43,8 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it
     "explorables/js/signal_through_depth.js": ["tests/test_explorables.py"],
     "explorables/js/self_normalizing_map.js": ["tests/test_explorables.py"],
     "explorables/js/selu_designer.js": ["tests/test_explorables.py"],
+    "explorables/js/train.js": ["tests/test_explorables.py"],
+    "explorables/js/training.js": ["tests/test_explorables.py"],
 }
 
 # file: (what is planted, text, the text in its place); each text stands in its file exactly once
@@ -372,6 +375,10 @@ MUTATIONS = {
     "explorables/_bundle": [
         ("an import of what is not there passes", "set(wanted) - set(_exports(file))", "set(wanted) - set(wanted)"),
     ],
+    "explorables/js/backward.js": [
+        ("the sweep forgets the slopes", "const delta = u[i][to] * slopes[i][to];", "const delta = u[i][to];"),
+        ("the nudge goes one way only", "(nudged(H) - nudged(-H)) / (2 * H)", "(nudged(H) - nudged(0)) / H"),
+    ],
     "explorables/js/chain.js": [
         ("the derivative arrives a layer early", "c ** (N - 1 - k)", "c ** (N - k)"),
         ("the smallest number of a format counts as lost", "value < low ||", "value <= low * 1.5 ||"),
@@ -404,6 +411,7 @@ MUTATIONS = {
     "explorables/js/signal_through_depth.js": [
         ("the gradient goes through the transpose", "delta[i] * W[l][i * n + j]", "delta[i] * W[l][j * n + i]"),
         ("networks stay when the state has changed", "measured = [];\n    stop();", "stop();"),
+    ],
     "explorables/js/self_normalizing_map.js": [
         (
             "a start follows the map with its sums swapped",
@@ -416,6 +424,18 @@ MUTATIONS = {
     "explorables/js/selu_designer.js": [
         ("the price forgets tau", "made ? tau * expectation(", "made ? expectation("),
         ("a target without a SELU is passed over", "if (!constants.length) {", "if (!constants) {"),
+    ],
+    "explorables/js/train.js": [
+        ("training goes on off the screen", "if (busy && seen)", "if (busy)"),
+        (
+            "other settings take over the steps of the last ones",
+            "if (settings !== null && now !== settings) fig.change({ steps: 0 });",
+            "",
+        ),
+    ],
+    "explorables/js/training.js": [
+        ("all steps see the same batch", "(losses.length * BATCH) % POINTS", "0 % POINTS"),
+        ("the points are not standardized", "(x[k] - mean) / std", "x[k] - mean"),
     ],
 }
 PLANTED = [(file, *planted) for file, several in MUTATIONS.items() for planted in several]

@@ -11,7 +11,8 @@ To add the figure Example:
    draws the state with matplotlib. Export the class here and add it to `FIGURES`.
 2. `js/example.js`: exports `compute(state)`, which returns every number that the figure shows and touches nothing,
    and `render({ model, el })`, which draws with the parts of `common.js`. It may import names from other files of the
-   folder, at its top; `js/chain.js` is a short example.
+   folder, at its top; `js/chain.js` is a short example. (`train` has no `compute`: its numbers take time, and are in
+   `js/training.js`.)
 3. `tests/explorables_reference.py`: the same numbers as a function of the state, by `snnlib` or another route that
    does not share the script's code.
 4. In the chapter, after a question that moving the figure answers: `Example(...).show(name=..., alt=..., caption=...)`;
@@ -21,21 +22,24 @@ When stored state changes its meaning, raise the class's `version`: pages with t
 """
 
 from ._base import Explorable, Real
+from .backward_pass import BackwardPass
 from .chain import Chain
 from .jacobian_product import JacobianProduct
-from .signal_through_depth import SignalThroughDepth
-
-FIGURES = (Chain, JacobianProduct, SignalThroughDepth)
-
-__all__ = ["FIGURES", "Chain", "Explorable", "JacobianProduct", "Real", "SignalThroughDepth"]
+from .push_forward import PushForward
 from .self_normalizing_map import SelfNormalizingMap
 from .selu_designer import SeluDesigner
+from .signal_through_depth import SignalThroughDepth
+from .train_here import TrainHere
 
-FIGURES = (Chain, SelfNormalizingMap, SeluDesigner)
+FIGURES = (
+    BackwardPass,
+    Chain,
+    JacobianProduct,
+    SignalThroughDepth,
+    PushForward,
+    SelfNormalizingMap,
+    SeluDesigner,
+    TrainHere,
+)
 
-__all__ = ["FIGURES", "Chain", "Explorable", "Real", "SelfNormalizingMap", "SeluDesigner"]
-from .push_forward import PushForward
-
-FIGURES = (Chain, PushForward)
-
-__all__ = ["FIGURES", "Chain", "Explorable", "PushForward", "Real"]
+__all__ = ["FIGURES", "Explorable", "Real", *(figure.__name__ for figure in FIGURES)]

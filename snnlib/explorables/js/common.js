@@ -270,8 +270,10 @@ function plot(fig, { label, height = 280, margin = {} }) {
 
     // A point that mouse, touch and arrow keys move. Each of `x` and `y` is absent (then `at(state)` gives the
     // coordinate) or { name, step, to, from }: to(value, state) is where the value of the state stands on the axis,
-    // from(coordinate, state, point) the way back; both are the identity when absent. A value that is no plain name of the
-    // state has get(state), set(value, state) -> { name: value }, min and max in place of `name`.
+    // from(coordinate, state, there) the way back; both are the identity when absent. A value that is no plain name of
+    // the state has get(state), set(value, state) -> { name: value }, min and max in place of `name`. `there` is where
+    // the pointer is, { x, y, grip: { x, y, now } }, with where the handle was gripped and the state of then, for a
+    // handle that is moved by how far one drags. Returns the handle's element.
     handle({ label, at = () => [0, 0], x: alongX, y: alongY, format = (value) => number(value), color = "vermillion" }) {
       const axes = { x: alongX && binding(fig, alongX), y: alongY && binding(fig, alongY) };
       const main = axes.x ?? axes.y;
@@ -289,18 +291,22 @@ function plot(fig, { label, height = 280, margin = {} }) {
         const words = [axes.x, axes.y].filter(Boolean).map((axis) => plain(format(axis.get(now))));
         knob.setAttribute("aria-valuetext", words.join(", "));
       });
+      let grip;
+      const point = (event) => {
+        const box = root.getBoundingClientRect();
+        return { x: x.invert(event.clientX - box.left), y: y.invert(event.clientY - box.top), now: fig.state() };
+      };
       const move = (event) => {
         if (dragging !== knob) return;
-        const box = root.getBoundingClientRect();
-        const now = fig.state();
+        const there = point(event);
         const patch = {};
-        const points = { x: x.invert(event.clientX - box.left), y: y.invert(event.clientY - box.top) };
         for (const key of ["x", "y"])
-          if (axes[key]) Object.assign(patch, axes[key].set(axes[key].from(points[key], now, [points.x, points.y]), now));
+          if (axes[key]) Object.assign(patch, axes[key].set(axes[key].from(there[key], there.now, { ...there, grip }), there.now));
         fig.change(patch);
       };
       knob.addEventListener("pointerdown", (event) => {
         dragging = knob;
+        grip = point(event);
         knob.setPointerCapture(event.pointerId);
         knob.focus();
         event.preventDefault();
@@ -317,6 +323,7 @@ function plot(fig, { label, height = 280, margin = {} }) {
         event.preventDefault();
         fig.change(axis.set(value, now));
       });
+      return knob;
     },
   };
   return area;
@@ -368,7 +375,8 @@ function ticks({ domain: [low, high], log, from, to }, apart) {
 
 function axisX(x, y, { label, ticks: wanted = true }) {
   const base = y.from;
-  const group = svg("g", { class: "snn-axis" }, svg("path", { d: `M${x.from} ${base}H${x.to}` }));
+  const group = svg("g", { class: "snn-axis" });
+  if (wanted || label) group.append(svg("path", { d: `M${x.from} ${base}H${x.to}` }));
   for (const [value, text] of wanted ? ticks(x, 70) : []) {
     const at = x(value);
     group.append(svg("path", { d: `M${at} ${base}v5` }));

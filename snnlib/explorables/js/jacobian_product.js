@@ -93,7 +93,7 @@ export function render({ model, el }) {
       name: "angle",
       step: 2,
       to: (angle) => direction(angle)[0],
-      from: (_, state, [x, y]) => ((Math.atan2(y, x) * 180) / Math.PI + 360) % 360,
+      from: (_, state, { x, y }) => ((Math.atan2(y, x) * 180) / Math.PI + 360) % 360,
     },
     format: (angle) => `${angle.toFixed(0)}°`,
     color: "green",
