@@ -359,7 +359,6 @@ def test_a_broken_state_is_said_in_its_place_and_the_page_lives(open_page):
 COMPUTE = """([name, states]) => states.map(state => snnModules[name].compute(state))"""
 
 
-@each_figure
 @pytest.mark.timeout(900)  # a reference may search for a fixed point in each state
 @pytest.mark.parametrize("figure", [f for f in FIGURES if f is not TrainHere], ids=lambda figure: figure.__name__)
 def test_the_numbers_agree_with_python_at_random_states(open_page, figure):
