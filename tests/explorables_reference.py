@@ -191,7 +191,7 @@ def push_forward(state):
         return np.where(edges < f.f(lowest), lowest, np.where(edges >= f.f(far), far, found))
 
     below = np.diff(z.cdf([end(-100.0), end(100.0)]), axis=0)[0]
-    atoms = [[0.0, z.cdf(0)]] if f.name == "relu" else []
+    atoms = [[0.0, z.cdf(0)]] if f.name == "relu" and z.cdf(0) > 1e-32 else []  # beyond 12 standard deviations: none
     after = np.diff(below)
     if atoms:
         after[80] -= z.cdf(0)  # the bin that begins at 0

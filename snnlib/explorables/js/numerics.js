@@ -491,6 +491,13 @@ export function svd(A, det = determinant(A)) {
   };
 }
 
+/** [A / 2^k, k] with the largest entry near 1; zeros stay. */
+function scaled(A) {
+  const largest = Math.max(...A.map(Math.abs));
+  const k = largest > 0 ? Math.max(-1000, Math.floor(Math.log2(largest))) : 0;
+  return [A.map((entry) => entry * 2 ** -k), k];
+}
+
 /** The product of all matrices, the last one leftmost, as { matrix, det, exponent }: it is matrix times 2^exponent.
  *
  * Nothing overflows, however many they are. det belongs to `matrix` and is computed from those of the factors: handed
@@ -499,14 +506,11 @@ export function svd(A, det = determinant(A)) {
 export function chain(matrices) {
   let [matrix, det, exponent] = [[1, 0, 0, 1], 1, 0];
   for (const factor of matrices) {
-    matrix = product(factor, matrix);
-    det *= determinant(factor);
-    const largest = Math.max(...matrix.map(Math.abs));
-    if (largest === 0) break;
-    const shift = Math.floor(Math.log2(largest));
-    matrix = matrix.map((entry) => entry * 2 ** -shift);
-    det *= 4 ** -shift;
-    exponent += shift;
+    const [small, shift] = scaled(factor); // or the determinant of tiny entries is lost
+    const [next, more] = scaled(product(small, matrix));
+    matrix = next;
+    det *= determinant(small) * 4 ** -more;
+    exponent += shift + more;
   }
   return { matrix, det, exponent };
 }
