@@ -46,20 +46,20 @@ class StudentError(Exception):
         return f"your code raised {self.kind}{place}" + (f": {self.message}" if self.message else "")
 
 
-class _Limit(StudentError):
+class _Limit(StudentError):  # noqa: N818
     def __str__(self) -> str:
         return self.message or type(self).__doc__.rstrip(".")
 
 
-class TooLong(_Limit):  # noqa: N818
+class TooLong(_Limit):
     """Your code ran longer than it may."""
 
 
-class TooMuch(_Limit):  # noqa: N818
+class TooMuch(_Limit):
     """Your code wanted more memory, output or data than it may have."""
 
 
-class Died(_Limit):  # noqa: N818
+class Died(_Limit):
     """The process of your code ended."""
 
 
