@@ -121,6 +121,8 @@ def explain(error: Exception) -> str:
         text = str(error) or "a check failed"
     else:
         text = f"{kind}: {error}"
+    if "matmul" in text and "mismatch" in text:
+        text = "the shapes of a matrix product do not fit: is a transpose missing, or one too many? " + text
     text = " ".join(text.split())
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
 
@@ -210,7 +212,7 @@ def _first_problem(items: Iterator[tuple[object, object, object]], rtol: float, 
     for place, got, want in items:
         problem = _problem(got, want, rtol, atol)
         if problem is not None:
-            return f"at [{place!r}], {problem}"
+            return f"at [{place!r}]" + (problem[3:] if problem.startswith("at [") else f", {problem}")
     return None
 
 

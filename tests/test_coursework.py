@@ -61,6 +61,11 @@ def test_an_interrupt_is_no_lost_point():
         (AssertionError("mu must shrink"), "mu must shrink"),
         (ValueError("two\nlines"), "ValueError: two lines"),
         (Mistake("x" * 1000), "x" * 299 + "…"),
+        (
+            StudentError("ValueError", "matmul: a mismatch"),
+            "the shapes of a matrix product do not fit: is a transpose missing, or one too many? "
+            "your code raised ValueError: matmul: a mismatch",
+        ),
     ],
 )
 def test_an_error_becomes_one_sentence(error, sentence):
@@ -117,6 +122,7 @@ class Forged(np.ndarray):
         ("he", "lecun", "expected 'lecun', got 'he'"),
         ((1.0, 2.0, 3.0), (1.0, 2.0), "expected 2 values, got 3"),
         ((1.0, W.T), (1.0, W), r"at \[1\], expected shape"),
+        ([(1.0, 2.0)], [(1.0, 3.0)], r"at \[0\]\[1\], expected 3, got 2"),
         ({"mu": 1.0}, {"mu": 1.0, "nu": 2.0}, "expected the keys mu, nu, got mu"),
         ({"mu": 1.0, "nu": 1.0}, {"mu": 1.0, "nu": 2.0}, r"at \['nu'\], expected 2, got 1"),
     ],

@@ -6,7 +6,7 @@ The complex step finds them, exact to rounding, without a backward pass.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -57,16 +57,30 @@ def logits_of(parameters: Pairs, x: Array) -> Array:
     return x @ W.T + b
 
 
+def loss_of(parameters: Pairs, x: Array, labels: Array) -> Array:
+    """The mean cross-entropy."""
+    a = logits_of(parameters, x)
+    true = a[np.arange(len(labels)), labels]
+    return np.mean(np.log(np.exp(a).sum(axis=1)) - true)
+
+
+def upstream_of(parameters: Pairs, x: Array, labels: Array) -> Array:
+    """The derivative (B, K) of the loss by the logits."""
+    p = np.exp(logits_of(parameters, x))
+    p /= p.sum(axis=1, keepdims=True)
+    return (p - np.eye(p.shape[1])[labels]) / len(labels)
+
+
 def true_gradients(parameters: Pairs, x: Array, labels: Array) -> Pairs:
-    """[(dW, db), ...] of the mean cross-entropy."""
+    """[(dW, db), ...] of the loss."""
+
+    def pairs(arrays: Sequence[Array]) -> Pairs:
+        return list(zip(arrays[::2], arrays[1::2], strict=True))
 
     def loss(*arrays: Array) -> Array:
-        a = logits_of(list(zip(arrays[::2], arrays[1::2], strict=True)), x)
-        true = a[np.arange(len(labels)), labels]
-        return np.mean(np.log(np.exp(a).sum(axis=1)) - true)
+        return loss_of(pairs(arrays), x, labels)
 
-    arrays = derivatives(loss, list(itertools.chain(*parameters)))
-    return list(zip(arrays[::2], arrays[1::2], strict=True))
+    return pairs(derivatives(loss, list(itertools.chain(*parameters))))
 
 
 def careless_gradients(
@@ -82,8 +96,7 @@ def careless_gradients(
         inputs.append(softsign(z))
         slopes.append(1 / (1 + np.abs(z)) ** 2)
     slopes[-1] = np.ones_like(z)
-    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    upstream = (p - np.eye(p.shape[1])[labels]) / len(labels)
+    upstream = upstream_of(parameters, x, labels)
     weights = [W for W, _ in parameters]
 
     def backward(inputs=inputs[:-1], slopes=slopes, weights=weights, factor=1):
