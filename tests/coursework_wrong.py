@@ -38,12 +38,12 @@ BACKPROPAGATION = (
         "transposed W",
         ("delta @ W, delta.T @ x", "delta @ W.T, delta.T @ x"),
         scores={"layer-test": 2, "backward-test": 4},
-        reasons=("W must not be transposed on the way back", "is a transpose missing"),
+        reasons=("W must not be transposed on the way back", "shapes do not fit (a transpose, or the wrong layer?)"),
     ),
     wrong(
         "missing derivative",
         ("delta = upstream * slope", "delta = upstream"),
-        scores={"layer-test": 5, "backward-test": 9},
+        scores={"layer-test": 5, "backward-test": 7},
         reasons=("dx: did you forget the slope?", "did you forget the slopes?"),
     ),
     wrong(
@@ -80,7 +80,7 @@ BACKPROPAGATION = (
     wrong(
         "float32",
         ("upstream / len(labels)\n", "(upstream / len(labels)).astype(np.float32)\n"),
-        scores={"loss-test": 9},
+        scores={"loss-test": 9, "backward-test": 13},
         reasons="expected dtype float64, got float32",
     ),
     wrong(
@@ -98,13 +98,13 @@ BACKPROPAGATION = (
     wrong(
         "bias forgotten",
         ("value_and_slope(inputs[-1] @ W.T + b)", "value_and_slope(inputs[-1] @ W.T)"),
-        scores={"forward-test": 0, "backward-test": 9},
+        scores={"forward-test": 0, "backward-test": 7},
         reasons="did you forget the first bias?",
     ),
     wrong(
         "off-by-one layer",
         ("[*slopes, np.ones_like(upstream)]", "[*slopes[:1], *slopes[:-1], np.ones_like(upstream)]"),
-        scores={"backward-test": 4},
+        scores={"backward-test": 6},
         reasons="these are the slopes of the layer before",
     ),
     wrong(
@@ -186,7 +186,7 @@ GRADIENTS = (
         "factors in the wrong order",
         ("J = factor @ J", "J = J @ factor"),
         scores={"jacobians-test": 14},
-        reasons=("the last layer must stand on the left", "is a transpose missing"),
+        reasons=("the last layer must stand on the left", "shapes do not fit (a transpose, or the wrong layer?)"),
     ),
     wrong(
         "activation in the last layer",
