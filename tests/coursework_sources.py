@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from snnlib.coursework import Part
 SOURCE = Path(__file__).resolve().parents[1] / "book" / "coursework" / "source"
 
 _SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?### END SOLUTION$", re.MULTILINE | re.DOTALL)
+_HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS\n", re.MULTILINE | re.DOTALL)
+_STUBS = {"code": "# YOUR CODE HERE\nraise NotImplementedError()", "markdown": "YOUR ANSWER HERE"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,6 @@ class Cell:
     kind: str
     points: float
     source: str
-    code: bool
 
 
 def cells(assignment: str) -> list[Cell]:
@@ -40,7 +42,6 @@ def cells(assignment: str) -> list[Cell]:
                     kind[entry["grade"], entry["solution"]],
                     entry.get("points", 0),
                     "".join(cell["source"]),
-                    cell["cell_type"] == "code",
                 )
             )
     return found
@@ -63,7 +64,7 @@ def solutions(assignment: str, replacements: Iterable[tuple[str, str]] = ()) -> 
 def blank(assignment: str) -> dict[str, str]:
     """{grade_id: text} of the solution cells as students get them."""
     return {
-        grade_id: _SOLUTION.sub(r"\1# YOUR CODE HERE\n\1raise NotImplementedError()", text)
+        grade_id: _SOLUTION.sub(lambda match: textwrap.indent(_STUBS["code"], match[1]), text)
         for grade_id, text in solutions(assignment).items()
     }
 
@@ -88,3 +89,16 @@ def run_here(assignment: str, texts: dict[str, str]) -> dict[str, list[Part]]:
         if cell.kind == "test":
             results[cell.grade_id] = namespace["marks"].parts
     return results
+
+
+def submission(assignment: str, texts: dict[str, str], answers: bool = False) -> bytes:
+    """The notebook that a student hands in: without hidden tests, with these solutions, and with the model answers
+    in place of the stubs where `answers` says so."""
+    notebook = json.loads((SOURCE / assignment / f"{assignment}.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        entry = cell["metadata"].get("nbgrader", {})
+        text = _HIDDEN.sub("", "".join(cell["source"]))
+        if entry.get("grade") and entry.get("solution") and not answers:
+            text = _STUBS[cell["cell_type"]]
+        cell["source"] = texts.get(entry.get("grade_id"), text)
+    return json.dumps(notebook).encode()
