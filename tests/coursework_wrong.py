@@ -80,13 +80,13 @@ BACKPROPAGATION = (
     wrong(
         "float32",
         ("upstream / len(labels)\n", "(upstream / len(labels)).astype(np.float32)\n"),
-        scores={"loss-test": 9, "backward-test": 13},
+        scores={"loss-test": 7, "backward-test": 13},
         reasons="expected dtype float64, got float32",
     ),
     wrong(
         "list for array",
         ("upstream / len(labels)\n", "(upstream / len(labels)).tolist()\n"),
-        scores={"loss-test": 9},
+        scores={"loss-test": 7},
         reasons="expected an array, got a list",
     ),
     wrong(
@@ -129,7 +129,7 @@ BACKPROPAGATION = (
         "first error shown by no network of two layers",
         ("random_example([3, 4, 4, 3], seed=1)", "random_example([3, 4, 3])"),
         scores={"first-examples-test": 4},
-        reasons="the pass is nearly right here",
+        reasons="the pass is nearly right",
     ),
     wrong(
         "second error not hidden by weights that are not symmetric",
@@ -236,13 +236,13 @@ GRADIENTS = (
             "sigma_w**2 * expectation(lambda z: f(z) ** 2, 0.0, q)",
             "sigma_w**2 * (expectation(lambda z: f(z) ** 2, 0.0, q) - expectation(f, 0.0, q) ** 2)",
         ),
-        scores={"critical-test": 8},
+        scores={"critical-test": 5},
         reasons="the mean square of y counts, not its variance",
     ),
     wrong(
         "missing square of the slope",
         ("derivative(z) ** 2, 0.0, q", "derivative(z), 0.0, q"),
-        scores={"critical-test": 8},
+        scores={"critical-test": 5},
         reasons="did you forget to square the slope?",
     ),
     wrong(

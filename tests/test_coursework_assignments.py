@@ -100,7 +100,7 @@ def test_the_gradients_of_the_hidden_judge_are_those_of_torch():
         a = torch.nn.functional.softsign(a) @ W.T + b
     loss = torch.nn.functional.cross_entropy(a, torch.tensor(labels))
     *gradients, upstream = torch.autograd.grad(loss, [*arrays, a])
-    assert float(loss) == pytest.approx(loss_of(parameters, x, labels), rel=1e-14)
+    assert loss.item() == pytest.approx(loss_of(parameters, x, labels), rel=1e-14)
     assert upstream.numpy() == pytest.approx(upstream_of(parameters, x, labels), rel=1e-13)
     for true, gradient in zip(itertools.chain(*true_gradients(parameters, x, labels)), gradients, strict=True):
         assert true == pytest.approx(gradient.numpy(), rel=1e-12, abs=1e-15)
@@ -110,7 +110,9 @@ def test_the_gradients_of_the_hidden_judge_are_those_of_torch():
 def test_the_theory_of_the_hidden_tests_is_that_of_the_package(shift, tilt, sigma_b):
     from hidden_gradients import Theory
 
-    activation = Activation("own", lambda z: np.tanh(z + shift) + tilt * z, lambda z: np.cosh(z + shift) ** -2 + tilt)
+    activation = Activation(
+        "own", lambda z: np.tanh(z + shift) + tilt * z, lambda z: 1 - np.tanh(z + shift) ** 2 + tilt
+    )
     theory = Theory(activation.f, activation.derivative)
     sigma_w, q = theory.critical(sigma_b)
     assert sigma_w == pytest.approx(meanfield.critical_sigma_w(activation, sigma_b), rel=1e-8)
