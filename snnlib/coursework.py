@@ -167,7 +167,7 @@ def expect_nonzero(got: object, name: str = "the result") -> None:
 
     For tests that hold one result of a student against another, which zeros would pass.
     """
-    like = np.zeros(got.shape) if type(got) is np.ndarray else 0.0
+    like = np.zeros_like(got, np.float64) if type(got) is np.ndarray else 0.0
     expect(got, like, name, atol=np.inf)
     if not np.any(got):
         raise Mistake(f"{name}: it is zero")
