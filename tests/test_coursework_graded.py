@@ -12,6 +12,7 @@ from coursework import batch, intake, sandbox
 from coursework.notebooks import Source
 
 ASSIGNMENTS = tuple(WRONG)
+pytestmark = pytest.mark.timeout(900)  # the first test grades everything: half a minute, or much more on a busy machine
 
 
 @pytest.fixture(scope="module")
