@@ -9,6 +9,7 @@ the number of its processes, its disk and its time, and ends all of them at once
 from __future__ import annotations
 
 import json
+import math
 import os
 import pwd
 import random
@@ -166,7 +167,9 @@ def _namespaces(script: list[str], env: dict[str, str], limits: Limits, folder: 
     tmpfs = f"mount -t tmpfs -o nosuid,nodev,mode=1777,nr_inodes=20000,size={limits.disk} tmpfs"
     lines = [f"mount -t tmpfs -o mode=755,size=1m tmpfs {shlex.quote(folder)}", f"cd {shlex.quote(folder)}"]
     lines += [f"mkdir -p grader proc dev/shm old .{HOME}", f"ln -s {HOME[1:]} tmp", "mount -t proc proc proc"]
-    lines += [f"touch dev/{name}; mount --bind /dev/{name} dev/{name}" for name in ("null", "zero", "random", "urandom")]
+    lines += [
+        f"touch dev/{name}; mount --bind /dev/{name} dev/{name}" for name in ("null", "zero", "random", "urandom")
+    ]
     for path, place in ({path: path for path in visible()} | SCRIPTS).items():
         source, inside = shlex.quote(path), shlex.quote("." + place)
         if os.path.islink(path) and path in SYSTEM:
@@ -265,7 +268,7 @@ class Sandbox:
                 self.close()
                 errors.seek(0)
                 raise SandboxFailed(errors.read()[-300:].decode(errors="replace") or "it did not start") from None
-        self.deadline = None
+        self.deadline = math.inf
 
     def _worker_limits(self) -> dict:
         limits = self.limits
@@ -305,7 +308,7 @@ class Sandbox:
                 return
 
     def _broken_limit(self) -> str | None:
-        if self.deadline is not None and time.monotonic() > self.deadline:
+        if time.monotonic() > self.deadline:
             return "time"
         pids = self.processes()
         if len(pids) > self.limits.processes + 3:  # bubblewrap and its likes

@@ -33,33 +33,38 @@ PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 
 CLONE_NEWUSER = 0x10000000
 AF_UNIX = 1
 
-# Numbers of the system calls that a sandboxed process has no use for. They would reach the network where there is no
-# namespace, memory that no limit counts, or parts of the kernel with a history of holes.
-ARCHITECTURES = {
-    "x86_64": {
-        "audit": 0xC000003E,
-        # memfd_create memfd_secret shmget msgget userfaultfd io_uring_setup bpf perf_event_open ptrace mount umount2
-        # unshare setns keyctl add_key request_key process_vm_readv process_vm_writev open_by_handle_at fsopen move_mount
-        "denied": (
-            *(319, 447, 29, 68, 323, 425, 321, 298, 101, 165, 166),
-            *(272, 308, 250, 248, 249, 310, 311, 304, 430, 429),
-        ),
-        "clone": 56,
-        "clone3": 435,
-        "socket": 41,
-    },
-    "aarch64": {
-        "audit": 0xC00000B7,
-        "denied": (*(279, 447, 194, 186, 282, 425, 280, 241, 117, 40, 39), *(97, 268, 219, 217, 218, 270, 271, 265, 430, 429)),
-        "clone": 220,
-        "clone3": 435,
-        "socket": 198,
-    },
+# System calls that a student's process has no use for, with their numbers on the machines below: they would reach the
+# network where there is no namespace, memory that no limit counts, or parts of the kernel with a history of holes.
+DENIED = {
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "msgget": (68, 186),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "ptrace": (101, 117),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "fsopen": (430, 430),
+    "move_mount": (429, 429),
+    "open_by_handle_at": (304, 265),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
 }
+CLONE, CLONE3, SOCKET = (56, 220), (435, 435), (41, 198)
+MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 
 
-def seccomp_filter(numbers: dict) -> bytes:
-    """Return the BPF program that refuses the calls of ARCHITECTURES, new user namespaces, and all but local sockets."""
+def seccomp_filter(machine: str) -> bytes:
+    """Return the BPF program that refuses DENIED, new user namespaces, and sockets other than local ones."""
+    column, audit = MACHINES[machine]
     load, equal, at_least, ret = 0x20, 0x15, 0x35, 0x06
     test = 0x45  # jump when the bits are set
     allow, refuse, absent = 0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
@@ -70,19 +75,19 @@ def seccomp_filter(numbers: dict) -> bytes:
     return b"".join(
         (
             line(load, 4),
-            line(equal, numbers["audit"], 1, 0),
+            line(equal, audit, 1, 0),
             line(ret, refuse),
             line(load, 0),
             line(at_least, 0x40000000, 0, 1),  # the x32 numbers
             line(ret, refuse),
-            *(part for n in numbers["denied"] for part in (line(equal, n, 0, 1), line(ret, refuse))),
-            line(equal, numbers["clone3"], 0, 1),  # its flags cannot be seen; the C library falls back to clone
+            *(part for n in DENIED.values() for part in (line(equal, n[column], 0, 1), line(ret, refuse))),
+            line(equal, CLONE3[column], 0, 1),  # its flags cannot be seen; the C library falls back to clone
             line(ret, absent),
-            line(equal, numbers["clone"], 0, 3),
+            line(equal, CLONE[column], 0, 3),
             line(load, 16),
             line(test, CLONE_NEWUSER, 0, 3),
             line(ret, refuse),
-            line(equal, numbers["socket"], 0, 3),
+            line(equal, SOCKET[column], 0, 3),
             line(load, 16),
             line(equal, AF_UNIX, 1, 0),
             line(ret, refuse),
@@ -103,9 +108,9 @@ def confine(limits: dict) -> None:
     prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    numbers = ARCHITECTURES.get(platform.machine())
-    if numbers is not None:
-        code = ctypes.create_string_buffer(program := seccomp_filter(numbers), len(program))
+    if platform.machine() in MACHINES:
+        program = seccomp_filter(platform.machine())
+        code = ctypes.create_string_buffer(program, len(program))
         fprog = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(code)))
         if prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog), 0, 0):
             raise OSError(ctypes.get_errno(), "no filter for system calls")
