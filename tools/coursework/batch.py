@@ -121,6 +121,8 @@ def grade_all(
 
 def preload(source: Source) -> None:
     """Import what the given cells and tests import, once for all graders, which are copies of this process."""
+    if any("matplotlib" in cell.text for cell in source.cells):
+        importlib.import_module("matplotlib.font_manager")
     for cell in source.cells:
         if cell.kind in ("given", "test"):
             for node in ast.walk(ast.parse(plain_python(cell.text))):
@@ -256,5 +258,6 @@ def report(results: list[dict], left_out: list[str], backend: Backend) -> str:
 def write_report(course: Path, text: str) -> None:
     """Store the report as text and as a page."""
     write(course / "report.txt", text.encode(errors="replace"))
-    page = f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Report</title><pre>{html.escape(text)}</pre></html>\n'
+    page = f"<pre>{html.escape(text)}</pre>\n"
+    page = f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Report</title>{page}</html>\n'
     write(course / "report.html", page.encode(errors="replace"))

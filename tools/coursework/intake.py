@@ -28,11 +28,11 @@ from pathlib import Path, PurePosixPath
 from .notebooks import MAX_BYTES
 
 MAX_FILES = 20_000
-MAX_TOTAL = 2 << 30  # bytes of all files of a zip
-MAX_DOWNLOAD = 4 << 30
+MAX_TOTAL = 1 << 30  # bytes of all files, which are held in memory
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}")
 MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_file(_.*)?")
 CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d+)_(?P<attempt>\d+)_(?P<file>.+)")
+NOTEBOOKS = {".ipynb", ".zip"}
 IGNORED = {"__MACOSX", ".ipynb_checkpoints", ".git"}
 
 
@@ -67,37 +67,45 @@ def collect(place: Path, assignment: str, roster: Path | None = None) -> tuple[l
     ids = _read_roster(roster)
     found: dict[str, Submission] = {}
     lines = []
-    files = _in_folder(place) if place.is_dir() else _in_zip(place)
-    for file in files:
-        student = _student(file.path, ids)
+    for path, file in _unwrapped(list(_in_folder(place) if place.is_dir() else _in_zip(place)), assignment):
+        student = _student(path, ids)
         if student is None or not ID.fullmatch(student):
-            lines.append(f"{file.path}: " + (file.problem or "not clear whose it is; left out"))
-            continue
-        submission = _submission(student, file, assignment)
-        other = found.get(student)
-        if other is None:
-            found[student] = submission
+            lines.append(f"{file.path}: {file.problem or 'it is not clear whose it is'}")
+        elif len(path.parts) > 2 and path.parts[1] != assignment:
+            lines.append(f"{file.path}: it seems to belong to another assignment")
         else:
-            found[student] = _better(other, submission, assignment)
+            submission = _submission(student, file)
+            other = found.get(student)
+            found[student] = submission if other is None else _better(other, submission, assignment)
     return [found[student] for student in sorted(found)], lines
 
 
+def _unwrapped(files: list[File], assignment: str) -> list[tuple[PurePosixPath, File]]:
+    """Return each file with its path, less a folder around everything (as a zip of a folder has it)."""
+    paths = [file.path for file in files]
+    tops = {path.parts[0] for path in paths}
+    if len(tops) == 1 and all(len(path.parts) > 1 for path in paths):
+        inside = {path.parts[1] for path in paths} - {assignment}
+        if tops == {"submitted"} or len(inside) > 1:
+            paths = [PurePosixPath(*path.parts[1:]) for path in paths]
+    return list(zip(paths, files, strict=True))
+
+
 def _better(one: Submission, other: Submission, assignment: str) -> Submission:
-    """Return the one of two files of a student that counts, with a note of the other one."""
-    name = f"{assignment}.ipynb"
+    """Return the one of two files of a student that counts: a sound one, one of the right name, the newest."""
 
     def rank(submission: Submission) -> tuple:
-        return submission.problem is None, submission.place.endswith(f"/{name}"), submission.when, submission.place
+        path = PurePosixPath(submission.place)
+        return submission.problem is None, path.name == f"{assignment}.ipynb", submission.when, submission.place
 
     loser, winner = sorted((one, other), key=rank)
-    winner.notes += [
-        *loser.notes,
-        f"{loser.place} does not count, {winner.place} does: it is newer or has the right name",
-    ]
+    if PurePosixPath(loser.place).suffix in NOTEBOOKS:
+        winner.notes.append(f"{winner.place} counts, not {loser.place}, which is older or has another name")
+    winner.notes += loser.notes
     return winner
 
 
-def _submission(student: str, file: File, assignment: str) -> Submission:
+def _submission(student: str, file: File) -> Submission:
     submission = Submission(student, file.data, str(file.path), file.when, problem=file.problem)
     if submission.problem is None and file.path.suffix == ".zip":
         _open_own_zip(submission)
@@ -131,8 +139,7 @@ def _student(path: PurePosixPath, ids: dict[str, str]) -> str | None:
             return ids.get(moodle["number"]) or ids.get(moodle["name"].casefold()) or moodle["number"]
     if canvas := CANVAS.fullmatch(path.name):
         return ids.get(canvas["number"]) or canvas["number"]
-    folders = [part for part in path.parts[:-1] if part != "submitted"]
-    name = folders[0] if folders else path.stem
+    name = path.parts[0] if len(path.parts) > 1 else path.stem
     return ids.get(name, name)
 
 
@@ -156,17 +163,17 @@ def _wanted(path: PurePosixPath) -> bool:
 
 def _in_folder(folder: Path) -> Iterator[File]:
     """Yield the regular files of a folder; what is a link or a device is named and never followed."""
-    count = 0
+    count = total = 0
     for top, folders, names in os.walk(folder):
         for name in sorted([*names, *(name for name in folders if os.path.islink(os.path.join(top, name)))]):
             full = Path(top, name)
             path = PurePosixPath(full.relative_to(folder))
-            count += 1
-            if count > MAX_FILES:
-                raise ValueError(f"{folder} holds more than {MAX_FILES} files")
             if not _wanted(path):
                 continue
             state = full.lstat()
+            count, total = count + 1, total + state.st_size
+            if count > MAX_FILES or total > MAX_TOTAL:
+                raise ValueError(f"{folder} holds too many files or more than {MAX_TOTAL >> 30} GB")
             if not stat.S_ISREG(state.st_mode):
                 yield File(path, state.st_mtime, problem="a link or device instead of a file")
             elif state.st_size > MAX_BYTES:
@@ -179,10 +186,10 @@ def _in_folder(folder: Path) -> Iterator[File]:
 def _in_zip(path: Path) -> Iterator[File]:
     """Yield the files of a zip from a learning platform."""
     with open(path, "rb") as stream:
-        yield from _members(stream, MAX_TOTAL)
+        yield from _members(stream)
 
 
-def _members(stream: io.BufferedIOBase, total: int) -> Iterator[File]:
+def _members(stream: io.BufferedIOBase, total: int = MAX_TOTAL) -> Iterator[File]:
     """Yield the files in a zip, each read into memory, as far as the limits go. Raises ValueError."""
     try:
         archive = zipfile.ZipFile(stream)

@@ -217,33 +217,49 @@ def plan(source: Source, data: bytes) -> Plan:
 def _origins(source: Source, submitted: list[dict]) -> tuple[list[int | None], list[str]]:
     """Return for each submitted cell the index of the source's cell that it is, or None; and notes.
 
-    By the name of the cell (grade_id), else by its id in the file, else, for code, by what it defines.
+    It is known by its name (grade_id), else by its id in the file, else by what was given in it or what it defines,
+    else as the only one between its neighbours.
     """
     origin: list[int | None] = [None] * len(submitted)
-    notes = []
     free = dict(enumerate(source.cells))
-    for key in ("grade_id", "cell_id"):
+    notes = []
+
+    def assign(n: int, index: int, mark: str) -> None:
+        origin[n] = index
+        cell = free.pop(index)
+        if mark != "name" and cell.kind in FROM_STUDENT:
+            notes.append(f"the cell {cell.grade_id} has lost its name; it was known by its {mark}")
+
+    for key, mark in (("grade_id", "name"), ("cell_id", "id")):
         places = {(getattr(cell, key), cell.type): i for i, cell in free.items() if getattr(cell, key)}
         for n, cell in enumerate(submitted):
             index = places.get((cell[key], cell["type"]))
-            if index is None or origin[n] is not None:
-                continue
-            if index in free:
-                origin[n] = index
-                if key == "cell_id" and free[index].kind in FROM_STUDENT:
-                    notes.append(f"the cell {free[index].grade_id} has lost its name; it was known by its id")
-                del free[index]
-            elif source.cells[index].kind in FROM_STUDENT:
-                notes.append(f"the cell {cell['grade_id'] or index} is there more than once; the copy runs as added")
-    for index, cell in list(free.items()):
-        if cell.kind not in FROM_STUDENT or not cell.bound[1]:
-            continue
-        for n, other in enumerate(submitted):
-            if origin[n] is None and cell.bound[1] <= Cell("added", other["type"], other["text"]).bound[1]:
-                origin[n] = index
-                notes.append(f"the cell {cell.grade_id} has lost its name; it was known by what it defines")
-                break
+            if index in free and origin[n] is None:
+                assign(n, index, mark)
+            elif index is not None and origin[n] is None and source.cells[index].kind in FROM_STUDENT:
+                notes.append(f"the cell {source.cells[index].grade_id} is there more than once; the copy runs as added")
+    for n, cell in enumerate(submitted):
+        if origin[n] is None:
+            bound = Cell("added", cell["type"], cell["text"]).bound[1]
+            alike = [
+                i for i, known in free.items() if known.type == cell["type"] and _alike(known, cell["text"], bound)
+            ]
+            if alike:
+                assign(n, alike[0], "content")
+    for index in [index for index, cell in free.items() if cell.kind in FROM_STUDENT]:
+        before = max((n for n, i in enumerate(origin) if i is not None and i < index), default=-1)
+        after = min((n for n, i in enumerate(origin) if i is not None and i > index), default=len(submitted))
+        between = [n for n in range(before + 1, after) if submitted[n]["type"] == source.cells[index].type]
+        if len(between) == 1:
+            assign(between[0], index, "place")
     return origin, notes
+
+
+def _alike(cell: Cell, text: str, bound: set[str]) -> bool:
+    """Whether a text, which binds these names, is that of a given cell, or defines what is to be defined in the cell."""
+    if cell.kind in FROM_STUDENT:
+        return bool(cell.bound[1]) and cell.bound[1] <= bound
+    return same(cell.released, text)
 
 
 def _edited_metadata(source: Source, submitted: list[dict]) -> list[str]:

@@ -77,7 +77,7 @@ def _add(blobs: list[bytes], data: bytes) -> int:
 
 
 def decode(item: object, blobs: list[bytearray], unwrap: Callable[[dict], object], depth: int = 0) -> object:
-    """Return the value that `item` stands for; `unwrap` gets the JSON objects that `wrap` made. Raises ProtocolError."""
+    """Return the value that `item` stands for; `unwrap` gets what `wrap` made. Raises ProtocolError."""
     if depth > MAX_DEPTH:
         raise ProtocolError("nested too deeply")
     if item is None or type(item) in (bool, int, float, str):

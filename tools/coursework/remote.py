@@ -65,7 +65,7 @@ class Student:
         self.backend, self.name, self.limits = backend, student, limits
         self.until = time.monotonic() + limits.seconds
         self.notes: list[str] = []
-        self.cells: list[str] = []  # those that can run again
+        self.cells: list[tuple[str, float]] = []  # those that can run again
         self.box: Sandbox | None = None
         self.starts = 0
         self.peak = 0
@@ -79,15 +79,16 @@ class Student:
 
     # what the grader asks for
 
-    def run_cell(self, code: str) -> tuple[list[dict], StudentError | None]:
+    def run_cell(self, code: str, seconds: float | None = None) -> tuple[list[dict], StudentError | None]:
         """Run a cell; return what it shows, as the worker says, and the error that it ended with."""
+        seconds = seconds or self.limits.cell_seconds
         try:
-            reply, _ = self._ask({"do": "cell", "code": code}, self.limits.cell_seconds)
+            reply, _ = self._ask({"do": "cell", "code": code}, seconds)
         except StudentError as error:
             return [], error
-        error = self._error(reply, self.limits.cell_seconds)
+        error = self._error(reply, seconds)
         if not isinstance(error, TooLong):
-            self.cells.append(code)
+            self.cells.append((code, seconds))
         outputs = reply.get("outputs")
         return outputs if isinstance(outputs, list) else [], error
 
@@ -181,8 +182,8 @@ class Student:
         self.starts += 1
         self.box = Sandbox(self.backend, self.name, self.limits)
         again, self.cells = self.cells, []
-        for code in again:
-            self.run_cell(code)
+        for code, seconds in again:
+            self.run_cell(code, seconds)
 
     def _ended(self, seconds: float) -> StudentError:
         """Return the error that tells why the process has ended."""

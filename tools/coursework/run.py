@@ -24,7 +24,7 @@ from snnlib.coursework import Marks, StudentError, explain
 
 from .notebooks import Cell, Source, plain_python, plan, same
 from .remote import Student
-from .sandbox import Backend, Limits
+from .sandbox import START_SECONDS, Backend, Limits
 
 FORMAT = 1
 MAX_OUTPUTS = 50
@@ -129,7 +129,7 @@ class Grading:
 
     def given(self, cell: Cell) -> None:
         """Run a given cell in both processes."""
-        self.student.run_cell(cell.text)
+        self.student.run_cell(cell.text, START_SECONDS)
         try:
             self.execute(cell)
         except StudentError:
@@ -160,7 +160,7 @@ class Grading:
             for marks in found.values()
             for part in marks.parts
         ]
-        got = sum(part["score"] for part in parts)
+        got = sum((part["score"] for part in parts), 0.0)
         if reason is not None:
             rest = max(0.0, cell.points - sum(part["points"] for part in parts))
             parts.append({"points": rest, "score": 0.0, "title": "the rest", "reason": clean(reason)})

@@ -35,7 +35,7 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/
 SCRIPTS = {str(HERE / name): f"/grader/{name}" for name in ("worker.py", "protocol.py")}
 START_SECONDS = 30.0
 WATCH_SECONDS = 0.05
-GRACE_SECONDS = 2.0  # what code that is interrupted has to end by itself
+GRACE_SECONDS = 1.0  # what code that is interrupted has to end by itself
 MB = 1 << 20
 
 
@@ -72,6 +72,14 @@ def visible() -> list[str]:
     python = [sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix), str(Path(snnlib.__file__).parent)]
     outside = [path for path in python if not path.startswith("/usr/") and path not in ("/", "/usr")]
     return [path for path in dict.fromkeys((*SYSTEM, *outside)) if os.path.exists(path)]
+
+
+def font_list() -> dict[str, str]:
+    """Where Matplotlib's list of fonts stands and where it is looked for inside; making it takes seconds each time."""
+    if "matplotlib.font_manager" not in sys.modules:
+        return {}
+    matplotlib = sys.modules["matplotlib"]
+    return {str(path): f"{HOME}/.mpl/{path.name}" for path in Path(matplotlib.get_cachedir()).glob("fontlist-*.json")}
 
 
 def environment(student: str) -> dict[str, str]:
@@ -155,7 +163,8 @@ def _bubblewrap(script: list[str], env: dict[str, str], limits: Limits, folder: 
     command += ["--proc", "/proc", "--dev", "/dev"]
     for place in ("/dev/shm", HOME):
         command += ["--perms", "1777", "--size", str(limits.disk), "--tmpfs", place]
-    for source, place in SCRIPTS.items():
+    command += ["--perms", "1777", "--dir", f"{HOME}/.mpl"]
+    for source, place in (SCRIPTS | font_list()).items():
         command += ["--ro-bind", source, place]
     command += ["--symlink", HOME[1:], "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
     command += ["--clearenv", *(part for name, value in env.items() for part in ("--setenv", name, value))]
@@ -170,14 +179,14 @@ def _namespaces(script: list[str], env: dict[str, str], limits: Limits, folder: 
     lines += [
         f"touch dev/{name}; mount --bind /dev/{name} dev/{name}" for name in ("null", "zero", "random", "urandom")
     ]
-    for path, place in ({path: path for path in visible()} | SCRIPTS).items():
+    lines += [f"{tmpfs} .{HOME}", f"{tmpfs} dev/shm", f"mkdir -m 1777 .{HOME}/.mpl"]
+    for path, place in ({path: path for path in visible()} | SCRIPTS | font_list()).items():
         source, inside = shlex.quote(path), shlex.quote("." + place)
         if os.path.islink(path) and path in SYSTEM:
             lines.append(f"ln -s {shlex.quote(os.readlink(path))} {inside}")
             continue
         made = f"mkdir -p {inside}" if os.path.isdir(path) else f"mkdir -p $(dirname {inside}); touch {inside}"
         lines.append(f"{made}; mount --bind {source} {inside}; mount -o remount,bind,ro,nosuid,nodev {inside}")
-    lines += [f"{tmpfs} .{HOME}", f"{tmpfs} dev/shm"]
     lines += ["pivot_root . old", "umount -l /old", "mount -o remount,ro /", f"cd {HOME}"]
     lines.append(shlex.join(["exec", "env", "-i", *(f"{name}={value}" for name, value in env.items()), *script]))
     unshare = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]

@@ -85,7 +85,7 @@ def seccomp_filter(machine: str) -> bytes:
             line(ret, absent),
             line(equal, CLONE[column], 0, 3),
             line(load, 16),
-            line(test, CLONE_NEWUSER, 0, 3),
+            line(test, CLONE_NEWUSER, 0, 5),
             line(ret, refuse),
             line(equal, SOCKET[column], 0, 3),
             line(load, 16),
