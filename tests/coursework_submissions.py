@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-LIMITS = {"seconds": 40, "cell_seconds": 1.5, "call_seconds": 1.5, "memory": 400, "disk": 16, "processes": 12}
+LIMITS = {"seconds": 40, "cell_seconds": 4, "call_seconds": 1.5, "memory": 400, "disk": 16, "processes": 12}
 DOUBLE = "def double(x):\n    return 2 * x"
 WRONG = "def double(x):\n    return 3 * x"
 LAYER = """
@@ -52,7 +52,6 @@ layer = Layer(W)
 with marks(3, "a layer"):
     expect(layer.forward(np.ones(3)), np.array([3.0, 12.0]))
     expect(layer.W, W)
-    expect(double(1.0), 2.0)
 with marks(2, "a network"):
     expect(network([layer, Layer(np.ones((1, 2)))], np.ones(3)), np.array([15.0]))
 with marks(1, "wrong arguments"):
@@ -129,8 +128,7 @@ RIGHT = submission()
 
 @dataclass
 class Kind:
-    """A hostile or broken submission: its bytes, the points it must get (of 4 and of 6, None: not graded), what the
-    report must say of it, and whether its result must not hold a text."""
+    """A submission: its bytes, the points it must get (of 4 and of 6; None: not graded), what the report must say."""
 
     data: bytes
     points: tuple | None
@@ -153,6 +151,20 @@ for pid in (os.getppid(), 1, -1, -os.getpgid(0)):
         os.kill(pid, signal.SIGTERM if pid == -os.getpgid(0) else signal.SIGKILL)
     except OSError:
         pass
+"""
+EATERS = """
+for _ in range(8):
+    if os.fork() == 0:
+        a = np.ones(2 * 10 ** 7)
+        time.sleep(60)
+time.sleep(60)
+"""
+BACKGROUND = """
+def eat():
+    for _ in range(8):
+        subprocess.Popen([sys.executable, "-c", "a = b'.' * 10 ** 8; import time; time.sleep(60)"])
+threading.Thread(target=eat).start()
+time.sleep(3)
 """
 SWALLOW = """
 while True:
@@ -177,7 +189,7 @@ def double(x):
     return Equal()
 import numpy as np, builtins
 np.allclose = np.array_equal = np.isclose = lambda *a, **k: True
-builtins.float = builtins.abs = lambda *a: 6.0
+builtins.abs = builtins.all = lambda *a: 6.0
 """
 )
 PATCHED = (
@@ -273,9 +285,9 @@ def hostile(secrets, port):
     leak = "import hidden_tiny\n" + WRONG
     write = f"""
     done = 0
-    for path in {[str(path) for path in secrets]!r} + ["/usr", "/etc", "/dev", "/", "/proc", "/grader", sys.prefix, np.__path__[0]]:
+    for path in {[str(path) for path in secrets]!r} + ["/usr", "/etc", "/dev", "/", "/proc", "/grader", sys.prefix]:
         try:
-            open(os.path.join(path if not os.path.isfile(path) else os.path.dirname(path), "owned"), "w").write("x")
+            open(os.path.join(path, "owned"), "w").write("x")
             done += 1
         except OSError:
             pass
@@ -297,41 +309,41 @@ def hostile(secrets, port):
     display({{"text/html": {script!r}, "image/svg+xml": {script!r}}}, raw=True)
     raise ValueError({script!r})
     """
-    ran = "ran longer than 1.5 s"
+    ran = f"ran longer than {LIMITS['call_seconds']} s"
     ended = "ended its process"
     return {
         "right": Kind(RIGHT, (4, 6)),
         "blank": Kind(BLANK, (0, 0)),
-        "infinite loop in a cell": Kind(in_cell("while True: pass"), (0, 3), ran),
-        "infinite loop in a call": Kind(in_call("while True: pass"), (0, 3), ran),
-        "swallowed interrupts": Kind(in_call(SWALLOW), (0, 0), "could not be interrupted"),
-        "swallowed interrupts in a cell": Kind(in_cell(SWALLOW), (0, 3), "could not be interrupted"),
-        "sleep": Kind(in_call("time.sleep(1000)"), (0, 3), ran),
-        "busy C code": Kind(in_call("sum(range(10 ** 12))"), (0, 0), "could not be interrupted"),
-        "input": Kind(in_call("return input()"), (0, 3)),
-        "exit in a cell": Kind(in_cell("os._exit(0)"), (0, 3), ended),
-        "exit in a call": Kind(in_call("os._exit(0)"), (0, 0), ended),
-        "sys.exit": Kind(in_call("sys.exit(0)"), (0, 3)),
-        "kill the parent": Kind(in_call(KILL), (0, 3)),
-        "crash": Kind(in_call("import ctypes; ctypes.string_at(0)"), (0, 0), ended),
-        "endless recursion": Kind(in_call("sys.setrecursionlimit(10 ** 9)\nreturn double(x)"), (0, 0), ""),
-        "close everything": Kind(in_call("os.closerange(0, 256)"), (0, 0), ended),
+        "infinite loop in a cell": Kind(in_cell("while True: pass"), (0, 6), "ran longer than 4 s"),
+        "infinite loop in a call": Kind(in_call("while True: pass"), (0, 6), ran),
+        "swallowed interrupts": Kind(in_call(SWALLOW), (0, 6), "could not be interrupted"),
+        "swallowed interrupts in a cell": Kind(in_cell(SWALLOW), (0, 6), "could not be interrupted"),
+        "sleep": Kind(in_call("time.sleep(1000)"), (0, 6), ran),
+        "busy C code": Kind(in_call("sum(range(10 ** 12))"), (0, 6), "could not be interrupted"),
+        "input": Kind(in_call("return input()"), (0, 6)),
+        "exit in a cell": Kind(in_cell("os._exit(0)"), (0, 6), ended),
+        "exit in a call": Kind(in_call("os._exit(0)"), (0, 6), ended),
+        "sys.exit": Kind(in_call("sys.exit(0)"), (0, 6)),
+        "kill the parent": Kind(in_call(KILL), (0, 6)),
+        "crash": Kind(in_call("import ctypes; ctypes.string_at(0)"), (0, 6), ended),
+        "endless recursion": Kind(in_call("sys.setrecursionlimit(10 ** 9)\nreturn double(x)"), (0, 6), ""),
+        "close everything": Kind(in_call("os.closerange(0, 256)"), (0, 6), ended),
         "fork and answer twice": Kind(in_call("os.fork()\nreturn 2 * x"), (4, 6)),
         "forty processes": Kind(
             in_cell("p = [subprocess.Popen(['/usr/bin/sleep', '60']) for _ in range(20)]; time.sleep(1)"),
-            (0, 3),
+            (0, 6),
             "12 processes",
         ),
         "fork bomb": Kind(
             in_call(
                 "for _ in range(300):\n    try:\n        os.fork()\n    except OSError:\n        pass\ntime.sleep(60)"
             ),
-            (0, 0),
+            (0, 6),
             "12 processes",
         ),
         "thread bomb": Kind(
             in_call("for _ in range(300):\n    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"),
-            (0, 3),
+            (0, 6),
         ),
         "daemon": Kind(
             in_cell(
@@ -339,35 +351,22 @@ def hostile(secrets, port):
             ),
             (4, 6),
         ),
-        "memory bomb": Kind(in_call("return np.ones(3 * 10 ** 8)"), (0, 3), ""),
-        "memory bomb in children": Kind(
-            in_call(
-                "for _ in range(8):\n    if os.fork() == 0:\n        a = np.ones(2 * 10 ** 7); time.sleep(60)\ntime.sleep(60)"
-            ),
-            (0, 0),
-            "400 MB",
-        ),
-        "memory bomb in the background": Kind(
-            in_cell(
-                "def eat():\n    for i in range(8):\n        if os.fork() == 0:\n            a = np.ones(2 * 10 ** 7); time.sleep(60)\n"
-                "threading.Thread(target=eat).start()"
-            ),
-            None,
-            "400 MB",
-        ),
-        "disk filler": Kind(in_call("for i in range(100):\n    open(f'f{i}', 'wb').write(bytes(10 ** 7))"), (0, 3)),
-        "many files": Kind(in_call("for i in range(10 ** 6):\n    os.mkdir(f'f{i}')"), (0, 0), ""),
-        "a million lines": Kind(in_cell("for i in range(10 ** 6): print(i)"), (4, 6)),
-        "too much data": Kind(in_call("return np.zeros(10 ** 7)"), (0, 3)),
-        "deep data": Kind(in_call("a = []\nfor _ in range(10 ** 5): a = [a]\nreturn a"), (0, 3)),
-        "deleted tests": Kind(submission(WRONG, change=delete_tests), (0, 3), "original is used"),
-        "edited tests": Kind(submission(WRONG, change=edit_tests), (0, 3), "original is used"),
+        "memory bomb": Kind(in_call("return np.ones(3 * 10 ** 8)"), (0, 6), ""),
+        "memory bomb in children": Kind(in_call(EATERS), (0, 6), "400 MB"),
+        "memory bomb in the background": Kind(in_cell(BACKGROUND), (0, 6), "400 MB"),
+        "disk filler": Kind(in_call("for i in range(100):\n    open(f'f{i}', 'wb').write(bytes(10 ** 7))"), (0, 6)),
+        "many files": Kind(in_call("for i in range(10 ** 6):\n    os.mkdir(f'f{i}')"), (0, 6), ""),
+        "a million lines": Kind(in_cell("for i in range(10 ** 6): print(i)"), (4, 6), "20000 characters"),
+        "too much data": Kind(in_call("return np.zeros(10 ** 7)"), (0, 6)),
+        "deep data": Kind(in_call("a = []\nfor _ in range(10 ** 5): a = [a]\nreturn a"), (0, 6)),
+        "deleted tests": Kind(submission(WRONG, change=delete_tests), (0, 6), "original is used"),
+        "edited tests": Kind(submission(WRONG, change=edit_tests), (0, 6), "original is used"),
         "copied solution": Kind(submission(change=copy_solution), (4, 6), "more than once"),
         "copied test": Kind(submission(change=copy_test), (4, 6)),
         "renamed cell": Kind(submission(change=rename), (4, 6), "known by its content"),
         "stripped metadata": Kind(submission(change=strip), (4, 6), "known by its content"),
         "reversed cells": Kind(submission(change=swap), (4, 6)),
-        "forged outputs": Kind(submission(WRONG, change=forge_outputs), (0, 3)),
+        "forged outputs": Kind(submission(WRONG, change=forge_outputs), (0, 6)),
         "lost answer": Kind(submission(change=lose_answer), (4, 6), "why is missing"),
         "not JSON": Kind(b"PK\x03\x04 not a notebook", None, "not JSON"),
         "empty": Kind(b"", None, "empty"),
@@ -377,14 +376,14 @@ def hostile(secrets, port):
         "another notebook": Kind(
             nbformat.writes(new_notebook(cells=[new_code_cell("1 + 1")])).encode(), (0, 0), "another notebook"
         ),
-        "syntax error": Kind(submission(double="def double(x) return x"), (0, 3)),
-        "equal to everything": Kind(submission(FORGER), (0, 3)),
-        "patched tests": Kind(submission(PATCHED), (0, 3)),
-        "forged messages": Kind(submission(FRAMES), None, "disturbed"),
-        "array of another class": Kind(in_call("return 2 * np.asarray(x).view(np.matrix)"), (0, 3)),
-        "reads solutions": Kind(in_call(steal), (0, 3)),
-        "imports hidden modules": Kind(submission(double=leak), (0, 3)),
-        "writes outside": Kind(in_call(write), (0, 3)),
-        "network": Kind(in_call(network), (0, 3)),
-        "scripts in outputs": Kind(in_cell(show), (0, 3)),
+        "syntax error": Kind(submission(double="def double(x) return x"), (0, 6)),
+        "equal to everything": Kind(submission(FORGER), (0, 6)),
+        "patched tests": Kind(submission(PATCHED), (0, 6)),
+        "forged messages": Kind(submission(FRAMES), (0, 0), "disturbed"),
+        "array of another class": Kind(in_call("return 2 * np.asarray(x).view(np.matrix)"), (0, 6)),
+        "reads solutions": Kind(in_call(steal), (0, 6)),
+        "imports hidden modules": Kind(submission(double=leak), (0, 6)),
+        "writes outside": Kind(in_call(write), (0, 6)),
+        "network": Kind(in_call(network), (0, 6)),
+        "scripts in outputs": Kind(in_cell(show), (0, 6)),
     }

@@ -246,7 +246,8 @@ def _origins(source: Source, submitted: list[dict]) -> tuple[list[int | None], l
             ]
             if alike:
                 assign(n, alike[0], "content")
-    for index in [index for index, cell in free.items() if cell.kind in FROM_STUDENT]:
+    lost = [index for index, cell in free.items() if cell.kind in FROM_STUDENT]
+    for index in lost if any(place is not None for place in origin) else []:
         before = max((n for n, i in enumerate(origin) if i is not None and i < index), default=-1)
         after = min((n for n, i in enumerate(origin) if i is not None and i > index), default=len(submitted))
         between = [n for n in range(before + 1, after) if submitted[n]["type"] == source.cells[index].type]
@@ -256,7 +257,7 @@ def _origins(source: Source, submitted: list[dict]) -> tuple[list[int | None], l
 
 
 def _alike(cell: Cell, text: str, bound: set[str]) -> bool:
-    """Whether a text, which binds these names, is that of a given cell, or defines what is to be defined in the cell."""
+    """Whether a text, which binds these names, is the given one, or defines what is to be defined in the cell."""
     if cell.kind in FROM_STUDENT:
         return bool(cell.bound[1]) and cell.bound[1] <= bound
     return same(cell.released, text)

@@ -89,6 +89,8 @@ class Student:
         error = self._error(reply, seconds)
         if not isinstance(error, TooLong):
             self.cells.append((code, seconds))
+        if reply.get("truncated") is True:
+            self._note(f"a cell showed more than {self.limits.output} characters; the rest is left out")
         outputs = reply.get("outputs")
         return outputs if isinstance(outputs, list) else [], error
 

@@ -181,7 +181,8 @@ class Stream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        self.outputs.write(text)
+        if self.outputs.left:
+            self.outputs.write(text)
         return len(text)
 
 
