@@ -11,8 +11,10 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import coursework_submissions as cases
@@ -21,6 +23,8 @@ import pytest
 from coursework import batch, intake, protocol, run, sandbox
 from coursework.notebooks import Source, plan
 from coursework.sandbox import NoSandbox, Sandbox
+
+from snnlib.coursework import seed
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "tools"), "OMP_NUM_THREADS": "1"}
@@ -153,8 +157,8 @@ def test_a_mistake_is_named(place, backend):
 
 def test_pictures_come_through(place, backend):
     plot = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);"
-    result = run.grade(Source.read(place), "someone", cases.submission(plot=plot), backend)
-    (output,) = result["cells"][-1]["outputs"]
+    source = replace(Source.read(place), limits={})
+    (output,) = run.grade(source, "someone", cases.submission(plot=plot), backend)["cells"][-1]["outputs"]
     assert output["type"] == "png" and run.checked_png(output["data"]) == output["data"]
     assert run.checked_png(output["data"][:-20]) is None
 
@@ -162,25 +166,28 @@ def test_pictures_come_through(place, backend):
 def test_a_student_has_the_same_numbers_in_both_processes(place, backend):
     double = "def double(x):\n    return float(seed(student(), 'tiny'))"
     result = run.grade(Source.read(place), "someone", cases.submission(double), backend)
-    assert f"got {cases_seed('someone'):.6g}" in result["cells"][3]["parts"][0]["reason"]
+    assert f"got {seed('someone', 'tiny'):.6g}" in result["cells"][3]["parts"][0]["reason"]
 
 
-def cases_seed(student):
-    from snnlib.coursework import seed
-
-    return seed(student, "tiny")
+def test_an_object_ends_with_its_process(place, backend):
+    layer = cases.LAYER.replace("def network", "import os\ndef network").replace(
+        "for layer in", "os._exit(1)\n    for layer in"
+    )
+    result = run.grade(Source.read(place), "someone", cases.submission(layer=layer), backend)
+    reasons = [part["reason"] for part in result["cells"][5]["parts"]]
+    assert reasons[0] is None and "ended its process" in reasons[1] and "this object with it" in reasons[2]
 
 
 # sandboxes
 
 
-@pytest.mark.parametrize("way", sandbox.BACKENDS, ids=lambda way: way.name)
-def test_every_way_to_make_a_sandbox_keeps_its_promises(place, tmp_path, way):
+@pytest.mark.parametrize("way", sandbox.BACKENDS[1:], ids=lambda way: way.name)
+def test_every_other_way_to_make_a_sandbox_keeps_its_promises(place, way):
     problem = sandbox._probe(way, [place])
     if problem is not None:
         pytest.skip(f"no sandbox by {way.name} here")
     kinds = cases.hostile([place], 9)
-    for name in ("right", "reads solutions", "writes outside", "network", "daemon", "memory bomb in children"):
+    for name in ("right", "reads solutions", "writes outside", "network", "daemon", "fork bomb"):
         result = run.grade(Source.read(place), f"by-{way.name}", kinds[name].data, way)
         assert scores(result) == kinds[name].points, name
         assert not sandboxed(f"by-{way.name}")
@@ -224,6 +231,7 @@ def test_a_batch_killed_at_ten_random_moments_grades_each_once(place, backend, t
     course, results = tmp_path / "course", tmp_path / "course" / "results" / "tiny"
     command = [sys.executable, "-m", "coursework", place, tmp_path / "in", "--course", course, "--workers", "2"]
     moments, seen, midway = random.Random(0), {}, 0
+    before = set(Path(tempfile.gettempdir()).glob("coursework-*"))
     for _ in range(10):
         child = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         child.stdout.readline()  # about the first submission, or about those before
@@ -244,6 +252,7 @@ def test_a_batch_killed_at_ten_random_moments_grades_each_once(place, backend, t
     assert done.returncode == 0 and sorted(graded) == names
     assert seen.items() <= {path: path.stat().st_mtime_ns for path in results.glob("*.json")}.items()
     assert not list(results.glob(".*"))
+    assert before >= set(Path(tempfile.gettempdir()).glob("coursework-*"))
 
 
 def test_what_changed_is_graded_again_and_nothing_else(place, backend, tmp_path):
@@ -408,8 +417,20 @@ def test_a_zip_that_leads_elsewhere_or_is_too_large_does_no_harm(tmp_path, monke
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 3, -(10**100), 1.5, float("inf"), 1 + 2j, "ä\ud800", b"\0\1", [1, (2, "x")], {"a": {"b": [None]}}]
-    + [
+    [
+        *[
+            None,
+            True,
+            3,
+            -(10**100),
+            1.5,
+            float("inf"),
+            1 + 2j,
+            "ä\ud800",
+            b"\0\1",
+            [1, (2, "x")],
+            {"a": {"b": [None]}},
+        ],
         np.float32(1.5),
         np.bool_(True),
         np.int8(3),

@@ -15,8 +15,10 @@ import html
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -40,16 +42,28 @@ class Busy(Exception):  # noqa: N818
 
 @contextlib.contextmanager
 def alone(course: Path) -> Iterator[None]:
-    """Within the block nobody else grades in this folder, which only its owner may read. Raises Busy."""
+    """Within the block nobody else grades in this folder, which only its owner may read. Raises Busy.
+
+    Temporary files are made in one place, where those of a run that was killed are removed.
+    """
     course.mkdir(parents=True, exist_ok=True)
     course.chmod(0o700)
+    name = hashlib.sha256(os.fsencode(course)).hexdigest()[:12]
     with open(course / ".lock", "w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Busy(f"another process is grading in {course}") from None
-        os.set_inheritable(stream.fileno(), False)
-        yield
+        usual = tempfile.gettempdir()
+        scratch = Path(usual) / f"coursework-{name}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o711)
+        tempfile.tempdir = str(scratch)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write(path: Path, data: bytes) -> None:
