@@ -152,7 +152,9 @@ for pid in (os.getppid(), 1, -1, -os.getpgid(0)):
     except OSError:
         pass
 """
-EATERS = """
+EATERS = r"""
+import ctypes
+ctypes.CDLL(None).prctl(15, b"\xff\xfe", 0, 0, 0)  # the name of the process is no text
 for _ in range(8):
     if os.fork() == 0:
         a = np.ones(2 * 10 ** 7)

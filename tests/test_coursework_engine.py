@@ -378,6 +378,11 @@ def test_what_cannot_be_a_submission_is_named(tmp_path):
     assert len(left_out) == 2 and "eve/a2/a2.ipynb: it seems to belong to another assignment" in left_out
 
 
+def test_names_of_files_cannot_forge_the_report(backend):
+    report = batch.report([], ["x\nComplete (1)\n  eve: 100 of 100"], backend)
+    assert [line for line in report.splitlines() if "eve" in line] == ["  x Complete (1) eve: 100 of 100"]
+
+
 def test_a_zip_that_leads_elsewhere_or_is_too_large_does_no_harm(tmp_path, monkeypatch):
     def link(name):
         info = zipfile.ZipInfo(name)

@@ -122,7 +122,8 @@ def grade_all(
     preload(source)
     waiting = []
     for submission in submissions:
-        store_submission(course, source, submission)
+        if submission.problem is None:
+            store_submission(course, source, submission)
         old = None if again else read_result(course, source.name, submission.student)
         digest = hashlib.sha256(submission.data).hexdigest()
         if old is None or (old.get("submission"), old.get("source")) != (digest, source.digest):
@@ -137,14 +138,19 @@ def preload(source: Source) -> None:
     """Import what the given cells and tests import, once for all graders, which are copies of this process."""
     if any("matplotlib" in cell.text for cell in source.cells):
         importlib.import_module("matplotlib.font_manager")
-    for cell in source.cells:
-        if cell.kind in ("given", "test"):
-            for node in ast.walk(ast.parse(plain_python(cell.text))):
-                modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-                for module in modules:
-                    with contextlib.suppress(ImportError):
-                        importlib.import_module(module)
+    imports = (
+        node
+        for cell in source.cells
+        if cell.kind in ("given", "test")
+        for node in ast.walk(ast.parse(plain_python(cell.text)))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
+    sys.path.insert(0, str(source.folder))
+    for node in imports:
+        for module in [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+    sys.path.remove(str(source.folder))
 
 
 def _run(
@@ -199,19 +205,27 @@ def _start(submission: Submission, source: Source, course: Path, backend: Backen
 
 def grade_one(submission: Submission, source: Source, backend: Backend) -> dict:
     """Return the result of one submission, whatever it is."""
-    case = source, submission.student, submission.data
     if submission.problem is not None:
-        return run.failed(*case, submission.problem, submission.notes)
+        return _failed(submission, source, submission.problem)
     try:
-        result = run.grade(*case, backend)
+        result = run.grade(source, submission.student, submission.data, backend)
     except BadNotebook as error:
-        return run.failed(*case, str(error), submission.notes)
+        return _failed(submission, source, str(error))
     except SandboxFailed as error:
-        return run.failed(*case, f"no sandbox could be started: {error}", submission.notes)
+        return _failed(submission, source, f"no sandbox could be started: {error}")
     except Exception as error:
         traceback.print_exc()
-        return run.failed(*case, f"the grader failed: {type(error).__name__}: {error}", submission.notes)
-    return {**result, "notes": [*submission.notes, *result["notes"]]}
+        return _failed(submission, source, f"the grader failed: {type(error).__name__}: {error}")
+    return _noted(submission, result)
+
+
+def _failed(submission: Submission, source: Source, reason: str) -> dict:
+    return _noted(submission, run.failed(source, submission.student, submission.data, reason))
+
+
+def _noted(submission: Submission, result: dict) -> dict:
+    """Return the result with what was noted when the submission was found."""
+    return {**result, "notes": [*map(run.one_line, submission.notes), *result["notes"]]}
 
 
 def _finished(submission: Submission, source: Source, course: Path, late: bool) -> dict:
@@ -219,8 +233,9 @@ def _finished(submission: Submission, source: Source, course: Path, late: bool) 
     result = read_result(course, source.name, submission.student)
     digest = hashlib.sha256(submission.data).hexdigest()
     if late or result is None or (result["submission"], result["source"]) != (digest, source.digest):
-        reason = "the grading took too long and was ended" if late else "the process that graded it ended"
-        result = run.failed(source, submission.student, submission.data, reason, submission.notes)
+        result = _failed(
+            submission, source, "the grading took too long" if late else "the process that graded it ended"
+        )
         write_result(course, result)
     return result
 
@@ -265,7 +280,7 @@ def report(results: list[dict], left_out: list[str], backend: Backend) -> str:
                 lines += [f"    - {reason}" for reason in result["needs_person"]]
                 lines += [f"    . {note}" for note in result["notes"]]
     if left_out:
-        lines += ["", f"Left out ({len(left_out)})", *(f"  {line}" for line in left_out)]
+        lines += ["", f"Left out ({len(left_out)})", *(f"  {run.one_line(line)}" for line in left_out)]
     return "\n".join(lines) + "\n"
 
 

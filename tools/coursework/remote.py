@@ -199,7 +199,7 @@ class Student:
             "processes": (TooMuch, f"your code started more than {limits.processes} processes"),
             "disk": (TooMuch, f"your code wrote too many files or more than {limits.disk // MB} MB"),
             None: (Died, "your code ended its process (a call of exit or kill, or a crash)"),
-        }[reason]
+        }.get(reason, (Died, f"your code was ended: {reason}"))
         self._note(text)
         return kind(kind.__name__, text)
 
