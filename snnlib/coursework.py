@@ -242,14 +242,16 @@ def _array_problem(got: np.ndarray, want: np.ndarray, rtol: float, atol: float) 
     else:
         lost = ~np.isfinite(got) & (got != want)
         if lost.any():
-            return f"{_pair(got, want, _first(lost))}, which is not finite"
+            place = _first(lost)
+            return f"{_at(place)}got {_short(got[place])}, which is not finite"
         with np.errstate(invalid="ignore", over="ignore"):
             distance = np.where(got == want, 0.0, np.nan_to_num(np.abs(got - want), nan=np.inf))
             wrong = distance > atol + rtol * np.abs(np.where(np.isfinite(want), want, 0.0))
     if not wrong.any():
         return None
     place = _first(wrong & (distance == distance.max()))
-    return f"the largest difference is {_pair(got, want, place)}" if place else _pair(got, want, place)
+    pair = f"{_at(place)}expected {_short(want[place])}, got {_short(got[place])}"
+    return f"the largest difference is {pair}" if place else pair
 
 
 def _first(mask: np.ndarray) -> tuple[int, ...]:
@@ -257,9 +259,8 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
     return tuple(np.argwhere(mask)[0].tolist())
 
 
-def _pair(got: np.ndarray, want: np.ndarray, place: tuple[int, ...]) -> str:
-    at = f"at {list(place)}: " if place else ""
-    return f"{at}expected {_short(want[place])}, got {_short(got[place])}"
+def _at(place: tuple[int, ...]) -> str:
+    return f"at {list(place)}: " if place else ""
 
 
 def _short(number: np.generic) -> str:

@@ -90,6 +90,18 @@ BACKPROPAGATION = (
         reasons="expected an array, got a list",
     ),
     wrong(
+        "zeros, which agree with each other",
+        ("return float(loss), upstream / len(labels)", "return 0.0, 0.0 * upstream"),
+        scores={"loss-test": 0, "backward-test": 13},
+        reasons="slope along a direction: it is zero",
+    ),
+    wrong(
+        "nan, which compares as one likes",
+        ("return float(loss), upstream / len(labels)", "return np.nan, np.nan * upstream"),
+        scores={"loss-test": 0, "backward-test": 13},
+        reasons="got nan, which is not finite",
+    ),
+    wrong(
         "activation in the last layer",
         ("return inputs[-1] @ W.T + b, ", "return value_and_slope(inputs[-1] @ W.T + b)[0], "),
         scores={"forward-test": 2, "backward-test": 13},
@@ -130,6 +142,12 @@ BACKPROPAGATION = (
         ("random_example([3, 4, 4, 3], seed=1)", "random_example([3, 4, 3])"),
         scores={"first-examples-test": 4},
         reasons="the pass is nearly right",
+    ),
+    wrong(
+        "errors hidden by nan",
+        ("return random_example([3, 4, 3])", "return random_example([3, 4, 3])[0], np.full(3, np.nan), 1"),
+        scores={"first-examples-test": 3},
+        reasons="x: at [0]: got nan, which is not finite",
     ),
     wrong(
         "second error not hidden by weights that are not symmetric",
