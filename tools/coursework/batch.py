@@ -116,7 +116,10 @@ def grade_all(
     again: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[dict]:
-    """Grade the submissions that have no result yet (or, with `again`, all); return all results, in order."""
+    """Grade the submissions that have no result yet (or, with `again`, all); return all results, in order.
+
+    What could not be graded is tried again: the reason may have been this machine's.
+    """
     for part in (course / "results" / source.name).glob(".*.partial"):
         part.unlink()
     preload(source)
@@ -126,7 +129,7 @@ def grade_all(
             store_submission(course, source, submission)
         old = None if again else read_result(course, source.name, submission.student)
         digest = hashlib.sha256(submission.data).hexdigest()
-        if old is None or (old.get("submission"), old.get("source")) != (digest, source.digest):
+        if old is None or (old["state"], old["submission"], old["source"]) != ("graded", digest, source.digest):
             waiting.append(submission)
     if len(waiting) < len(submissions):
         say(f"{len(submissions) - len(waiting)} of {len(submissions)} have been graded before")

@@ -250,7 +250,6 @@ class Sandbox:
     def __init__(self, backend: Backend, student: str, limits: Limits):
         self.backend, self.limits = backend, limits
         self.ended: str | None = None
-        self.peak = 0
         self.stop = threading.Event()
         self.deadline = time.monotonic() + START_SECONDS
         self.folder = tempfile.mkdtemp(prefix="coursework-")
@@ -325,9 +324,7 @@ class Sandbox:
         pids = self.processes()
         if len(pids) > self.limits.processes + 3:  # bubblewrap and its likes
             return "processes"
-        used = sum(map(memory, pids))
-        self.peak = max(self.peak, used)
-        if used > self.limits.memory:
+        if sum(map(memory, pids)) > self.limits.memory:
             return "memory"
         return "disk" if self._disk_is_full(pids[-1]) else None
 
