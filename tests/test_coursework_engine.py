@@ -163,6 +163,15 @@ def test_pictures_come_through(place, backend):
     assert run.checked_png(output["data"][:-20]) is None
 
 
+def test_a_notebook_that_shows_too_much_is_graded_without_it(place, backend, monkeypatch):
+    monkeypatch.setattr(run, "MAX_SHOWN", 5)
+    result = run.grade(Source.read(place), "someone", cases.RIGHT, backend)
+    assert scores(result) == (4, 6)
+    assert [output["data"] for output in result["cells"][-1]["outputs"]] == [
+        "what this cell shows is left out: the notebook shows too much"
+    ]
+
+
 def test_a_student_has_the_same_numbers_in_both_processes(place, backend):
     double = "def double(x):\n    return float(seed(student(), 'tiny'))"
     result = run.grade(Source.read(place), "someone", cases.submission(double), backend)

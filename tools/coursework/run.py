@@ -30,6 +30,7 @@ FORMAT = 1
 MAX_OUTPUTS = 50
 MAX_PICTURE = 1 << 20
 MAX_SIDE = 4000  # pixels
+MAX_SHOWN = 16 << 20  # characters, pictures in base64, of all outputs of a notebook
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -77,6 +78,7 @@ class Grading:
         self.space: dict[str, object] = {"__name__": "__main__"}
         self.from_student: dict[str, object] = {}
         self.doubts: list[str] = []
+        self.room = MAX_SHOWN
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
@@ -120,6 +122,10 @@ class Grading:
         shown = checked_outputs(outputs, self.student.limits.output)
         if error is not None and not any(output["type"] == "error" for output in shown):
             shown.append({"type": "error", "data": clean(str(error), 1000)})
+        size = sum(len(output["data"]) for output in shown)
+        if size > self.room:
+            return [{"type": "error", "data": "what this cell shows is left out: the notebook shows too much"}]
+        self.room -= size
         return shown
 
     def given(self, cell: Cell) -> None:
