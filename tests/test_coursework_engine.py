@@ -320,7 +320,8 @@ def test_added_cells_run_where_they_stand(place, backend):
 
     result = run.grade(Source.read(place), "someone", cases.submission(cases.WRONG, change=add), backend)
     assert scores(result) == (4, 6)
-    assert [cell["source"] for cell in result["cells"] if cell["kind"] == "added"][1] == "A remark."
+    remark = [cell for cell in result["cells"] if cell["kind"] == "added"][1]
+    assert (remark["source"], remark["type"]) == ("A remark.", "markdown")
 
 
 # intake

@@ -104,7 +104,10 @@ class Grading:
 
     def cell(self, cell: Cell, text: str | None) -> dict:
         """Run one cell of the plan and return its part of the result."""
-        entry = {**{"grade_id": cell.grade_id, "kind": cell.kind, "points": cell.points, "score": None}, "parts": []}
+        entry = {
+            **{"grade_id": cell.grade_id, "kind": cell.kind, "type": cell.type},
+            **{"points": cell.points, "score": None, "parts": []},
+        }
         if cell.kind == "test":
             return {**entry, **self.test(cell), "source": None, "outputs": []}
         if cell.kind in ("given", "text"):
