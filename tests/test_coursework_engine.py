@@ -313,6 +313,14 @@ def test_answers_that_nobody_wrote_get_no_points_without_a_person(place, backend
     assert not result["needs_person"]
 
 
+def test_a_given_cell_that_fails_is_reported(place, backend):
+    source = Source.read(place)
+    given = replace(source.cells[1], text=source.cells[1].text + "\nraise ValueError('no data')")
+    source = replace(source, cells=(source.cells[0], given, *source.cells[2:]))
+    result = run.grade(source, "someone", cases.RIGHT, backend)
+    assert result["needs_person"][0] == "the given cell given fails: ValueError: no data"
+
+
 def test_added_cells_run_where_they_stand(place, backend):
     def add(notebook):
         notebook.cells.insert(3, cases.new_code_cell("def double(x):\n    return 2 * x"))

@@ -132,15 +132,14 @@ class Grading:
         return shown
 
     def given(self, cell: Cell) -> None:
-        """Run a given cell in both processes."""
-        self.student.run_cell(cell.text, START_SECONDS)
+        """Run a given cell in both processes; that it fails is the student's doing only if it uses what is theirs."""
+        _, failure = self.student.run_cell(cell.text, START_SECONDS)
         try:
             self.execute(cell)
-        except StudentError:
-            pass  # it called what the student wrote
         except Exception as error:
-            if not self.from_student.keys() & names_in(compile_cell(cell)[0]):
-                self.doubts.append(f"the given cell {cell.grade_id} fails: {type(error).__name__}: {error}")
+            failure = error
+        if failure is not None and not self.from_student.keys() & names_in(compile_cell(cell)[0]):
+            self.doubts.append(f"the given cell {cell.grade_id} fails: {type(failure).__name__}: {failure}")
 
     def test(self, cell: Cell) -> dict:
         """Run a test cell here; return its score and parts."""

@@ -90,6 +90,7 @@ def environment(student: str) -> dict[str, str]:
         **{"USER": "student", "LOGNAME": "student", "IPYTHONDIR": f"{HOME}/.ipython", "MPLCONFIGDIR": f"{HOME}/.mpl"},
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         **{"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONDONTWRITEBYTECODE": "1"},
+        "PYTHONPATH": str(Path(snnlib.__file__).parents[1]),  # wherever it was found
         "SNN_STUDENT": student,
     }
 
