@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Marks:
 
 def explain(error: Exception) -> str:
     """One sentence that tells a student what an error in a test means."""
-    kind = error.kind if type(error) is StudentError else type(error).__name__
+    kind = _kind_of(error)
     if kind == "NotImplementedError":
         return "nothing here yet"
     if isinstance(error, Mistake | StudentError):
@@ -121,8 +122,15 @@ def explain(error: Exception) -> str:
         text = str(error) or "a check failed"
     else:
         text = f"{kind}: {error}"
+    if re.search(r"could not be broadcast|matmul: .* mismatch|not aligned", text):
+        text = f"shapes do not fit (a transpose, or the wrong layer?); {text}"
     text = " ".join(text.split())
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
+
+
+def _kind_of(error: Exception) -> str:
+    """The name of an error's type, also when it was raised in the student's process."""
+    return error.kind if type(error) is StudentError else type(error).__name__
 
 
 # --- comparisons -----------------------------------------------------------------------------------------------------
@@ -156,18 +164,16 @@ def expect(
 
 def expect_raises(error: type[Exception], function: Callable, *args: object) -> None:
     """Raise Mistake unless function(*args) raises that error, here or, in grading, in the student's process."""
-    expected = f"expected {error.__name__}"
     try:
         function(*args)
-    except error:
-        return
-    except StudentError as other:
-        if other.kind == error.__name__:
-            return
-        raise Mistake(f"{expected}, but {other}") from None
     except Exception as other:
-        raise Mistake(f"{expected}, got {type(other).__name__}: {other}") from None
-    raise Mistake(f"{expected}, but nothing was raised")
+        kind = _kind_of(other)
+        if kind == "NotImplementedError":
+            raise
+        if isinstance(other, error) or kind == error.__name__:
+            return
+        raise Mistake(f"expected {error.__name__}; {explain(other)}") from None
+    raise Mistake(f"expected {error.__name__}, but nothing was raised")
 
 
 _KINDS = {np.ndarray: "an array", type(None): "None", int: "an int"}
@@ -210,7 +216,7 @@ def _first_problem(items: Iterator[tuple[object, object, object]], rtol: float, 
     for place, got, want in items:
         problem = _problem(got, want, rtol, atol)
         if problem is not None:
-            return f"at [{place!r}], {problem}"
+            return f"at [{place!r}]" + (problem[3:] if problem.startswith("at [") else f", {problem}")
     return None
 
 

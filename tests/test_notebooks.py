@@ -13,7 +13,7 @@ MAX_BYTES = 1_000_000
 MIN_ALT_LENGTH = 20
 PAGE_SUFFIXES = (".ipynb", ".md")
 # Folders of book/ whose files are not pages.
-NO_PAGES = {"_ext", "_static", ".ipynb_checkpoints"}
+NO_PAGES = {"_ext", "_static", "source", ".ipynb_checkpoints"}
 
 NOTEBOOKS = chapters.notebooks()
 

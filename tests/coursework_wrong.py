@@ -1,0 +1,281 @@
+"""Typical wrong solutions of the first two assignments: what they change, what they earn, what the reasons must say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A wrong solution: the reference with a few passages replaced.
+
+    Attributes
+    ----------
+    name : what is wrong.
+    replacements : (old, new), ...; each old passage occurs exactly once in the solution cells of the source.
+    scores : {grade_id of a test cell: points got}; the other test cells give all their points.
+    reasons : words that must occur in the reasons for the lost points.
+    """
+
+    name: str
+    replacements: tuple[tuple[str, str], ...]
+    scores: dict[str, float]
+    reasons: tuple[str, ...]
+
+
+def wrong(name: str, *replacements: tuple[str, str], scores: dict[str, float], reasons: tuple[str, ...] | str) -> Wrong:
+    return Wrong(name, replacements, scores, (reasons,) if isinstance(reasons, str) else reasons)
+
+
+BACKPROPAGATION = (
+    wrong(
+        "slope without the square",
+        ("1 / size**2", "1 / size"),
+        scores={"activation-test": 5, "forward-test": 6, "backward-test": 9},
+        reasons="did you forget to square 1 + |z|?",
+    ),
+    wrong(
+        "transposed W",
+        ("delta @ W, delta.T @ x", "delta @ W.T, delta.T @ x"),
+        scores={"layer-test": 2, "backward-test": 4},
+        reasons=("W must not be transposed on the way back", "shapes do not fit (a transpose, or the wrong layer?)"),
+    ),
+    wrong(
+        "missing derivative",
+        ("delta = upstream * slope", "delta = upstream"),
+        scores={"layer-test": 5, "backward-test": 7},
+        reasons=("dx: did you forget the slope?", "did you forget the slopes?"),
+    ),
+    wrong(
+        "slope missing on the way back only",
+        ("return delta @ W, ", "return upstream @ W, "),
+        scores={"layer-test": 12, "backward-test": 9},
+        reasons="dx: did you forget the slope?",
+    ),
+    wrong(
+        "transposed dW",
+        ("delta.T @ x", "x.T @ delta"),
+        scores={"layer-test": 9, "backward-test": 0},
+        reasons=("expected shape (2, 3), got (3, 2): did you forget a transpose?", "dW: its transpose is right"),
+    ),
+    wrong(
+        "mean for sum in db",
+        ("delta.sum(axis=0)", "delta.mean(axis=0)"),
+        scores={"layer-test": 11, "backward-test": 5},
+        reasons="db: sum over the rows of the batch, do not average",
+    ),
+    wrong(
+        "sum for mean in the loss",
+        ("np.mean(np.log(total", "np.sum(np.log(total"),
+        ("return float(loss), upstream / len(labels)", "return float(loss), upstream"),
+        scores={"loss-test": 7},
+        reasons=("take the mean over the batch, not the sum", "did you forget to divide by the size of the batch?"),
+    ),
+    wrong(
+        "softmax that overflows",
+        ("logits - logits.max(axis=1, keepdims=True)", "logits.copy()"),
+        scores={"loss-test": 13},
+        reasons="which is not finite",
+    ),
+    wrong(
+        "float32",
+        ("upstream / len(labels)\n", "(upstream / len(labels)).astype(np.float32)\n"),
+        scores={"loss-test": 9, "backward-test": 13},
+        reasons="expected dtype float64, got float32",
+    ),
+    wrong(
+        "list for array",
+        ("upstream / len(labels)\n", "(upstream / len(labels)).tolist()\n"),
+        scores={"loss-test": 9},
+        reasons="expected an array, got a list",
+    ),
+    wrong(
+        "activation in the last layer",
+        ("return inputs[-1] @ W.T + b, ", "return value_and_slope(inputs[-1] @ W.T + b)[0], "),
+        scores={"forward-test": 2, "backward-test": 13},
+        reasons="the last layer is linear, without f",
+    ),
+    wrong(
+        "bias forgotten",
+        ("value_and_slope(inputs[-1] @ W.T + b)", "value_and_slope(inputs[-1] @ W.T)"),
+        scores={"forward-test": 0, "backward-test": 7},
+        reasons="did you forget the first bias?",
+    ),
+    wrong(
+        "off-by-one layer",
+        ("[*slopes, np.ones_like(upstream)]", "[*slopes[:1], *slopes[:-1], np.ones_like(upstream)]"),
+        scores={"backward-test": 6},
+        reasons="these are the slopes of the layer before",
+    ),
+    wrong(
+        "output for input",
+        ("layer_backward(upstream, inputs[i], ", "layer_backward(upstream, [*inputs[1:], inputs[-1]][i], "),
+        scores={"backward-test": 4},
+        reasons="dW needs the input of the layer, not its output",
+    ),
+    wrong(
+        "nothing returned",
+        ("return gradients\n", "gradients\n"),
+        scores={"backward-test": 0},
+        reasons="expected a list, got None: did you forget to return it?",
+    ),
+    wrong(
+        "first error hidden in no network of three layers",
+        ("random_example([3, 4, 3])", "random_example([3, 4, 4, 3], seed=1)"),
+        scores={"first-examples-test": 3},
+        reasons="the pass is wrong here",
+    ),
+    wrong(
+        "first error shown by no network of two layers",
+        ("random_example([3, 4, 4, 3], seed=1)", "random_example([3, 4, 3])"),
+        scores={"first-examples-test": 4},
+        reasons="the pass is nearly right here",
+    ),
+    wrong(
+        "second error not hidden by weights that are not symmetric",
+        ("(W + W.T, b)", "(W, b)"),
+        scores={"second-examples-test": 3},
+        reasons="the pass is wrong here",
+    ),
+)
+
+GRADIENTS = (
+    wrong(
+        "one factor too many",
+        ("float(c) ** (N - 1)", "float(c) ** N"),
+        scores={"chain-test": 12},
+        reasons="there is one factor fewer than there are layers",
+    ),
+    wrong(
+        "off-by-one layer",
+        ("return N\n", "return N - 1\n"),
+        scores={"chain-test": 11},
+        reasons="this is the number of factors, not of layers",
+    ),
+    wrong(
+        "no check of the arguments",
+        ("if not (0 < c < 1 and 0 < fraction <= 1):", "if c == 1:"),
+        scores={"chain-test": 13},
+        reasons="expected ValueError",
+    ),
+    wrong(
+        "logarithm for growth",
+        ("float(np.exp(np.mean(np.log(c))))", "float(np.mean(np.log(c)))"),
+        scores={"chain-test": 11},
+        reasons="this is the mean logarithm; take its exponential",
+    ),
+    wrong(
+        "missing root",
+        ("float(np.sqrt(np.mean(c**2)))", "float(np.mean(c**2))"),
+        scores={"chain-test": 11},
+        reasons="did you forget the square root?",
+    ),
+    wrong(
+        "columns scaled for rows",
+        ("derivative(z)[:, None] * W)", "derivative(z) * W)"),
+        scores={"jacobians-test": 7},
+        reasons="the slopes scale the rows of W, not its columns",
+    ),
+    wrong(
+        "missing derivative",
+        ("factors.append(derivative(z)[:, None] * W)", "factors.append(W)"),
+        scores={"jacobians-test": 10},
+        reasons="did you forget the slopes?",
+    ),
+    wrong(
+        "factors in the wrong order",
+        ("J = factor @ J", "J = J @ factor"),
+        scores={"jacobians-test": 14},
+        reasons=("the last layer must stand on the left", "shapes do not fit (a transpose, or the wrong layer?)"),
+    ),
+    wrong(
+        "activation in the last layer",
+        ("for W, b in layers[:-1]:", "for W, b in layers:"),
+        ("return [*factors, layers[-1][0]]", "return factors"),
+        scores={"jacobians-test": 12},
+        reasons="the last layer is linear, without f",
+    ),
+    wrong(
+        "eigenvalues for singular values",
+        ("np.linalg.svd(np.array(factors), compute_uv=False)", "-np.sort(-np.abs(np.linalg.eigvals(factors)))"),
+        scores={"jacobians-test": 15},
+        reasons="singular values, not eigenvalues",
+    ),
+    wrong(
+        "singular values of single factors",
+        ("np.linalg.qr(J @ Q)", "Q, np.diag(np.linalg.svd(J)[1])"),
+        scores={"exponents-test": 6},
+        reasons="of single factors do not decide",
+    ),
+    wrong(
+        "not divided by the depth",
+        ("np.sort(np.mean(logs, axis=0))", "np.sort(np.sum(logs, axis=0))"),
+        scores={"exponents-test": 0},
+        reasons="divide by the number of layers",
+    ),
+    wrong(
+        "ascending order",
+        ("np.sort(np.mean(logs, axis=0))[::-1]", "np.sort(np.mean(logs, axis=0))"),
+        scores={"exponents-test": 7},
+        reasons="the largest exponent comes first",
+    ),
+    wrong(
+        "a product that overflows",
+        ("Q, R = np.linalg.qr(J @ Q)", "Q = J @ Q"),
+        ("logs.append(np.log(np.abs(np.diag(R))))", "logs.append(0 * np.diag(Q))"),
+        (
+            "np.sort(np.mean(logs, axis=0))[::-1]",
+            "np.log(np.linalg.svd(np.nan_to_num(Q), compute_uv=False)) / len(logs)",
+        ),
+        scores={"exponents-test": 7},
+        reasons="expected 1.09861",
+    ),
+    wrong(
+        "variance for mean square",
+        (
+            "sigma_w**2 * expectation(lambda z: f(z) ** 2, 0.0, q)",
+            "sigma_w**2 * (expectation(lambda z: f(z) ** 2, 0.0, q) - expectation(f, 0.0, q) ** 2)",
+        ),
+        scores={"critical-test": 8},
+        reasons="the mean square of y counts, not its variance",
+    ),
+    wrong(
+        "missing square of the slope",
+        ("derivative(z) ** 2, 0.0, q", "derivative(z), 0.0, q"),
+        scores={"critical-test": 8},
+        reasons="did you forget to square the slope?",
+    ),
+    wrong(
+        "biases forgotten",
+        ("variance_map(q, chi(q, 1.0) ** -0.5, sigma_b)", "variance_map(q, chi(q, 1.0) ** -0.5, 0.0)"),
+        scores={"critical-test": 10},
+        reasons="this is where the biases are forgotten",
+    ),
+    wrong(
+        "He for LeCun",
+        ("sigma_w / np.sqrt(n)", "sigma_w * np.sqrt(2 / n)"),
+        scores={"measurement-test": 4},
+        reasons="entries of W have variance sigma_w^2 / n, not twice that",
+    ),
+    wrong(
+        "norms that are not squared",
+        ("sizes = [delta @ delta]", "sizes = [np.sqrt(delta @ delta)]"),
+        ("sizes.insert(0, delta @ delta)", "sizes.insert(0, np.sqrt(delta @ delta))"),
+        scores={"measurement-test": 2},
+        reasons="these are norms; square them",
+    ),
+    wrong(
+        "last layer first",
+        ("return np.array(sizes)", "return np.array(sizes[::-1])"),
+        scores={"measurement-test": 2},
+        reasons="the first layer comes first",
+    ),
+    wrong(
+        "no slopes on the way back",
+        ("delta @ W * derivative(z)", "delta @ W"),
+        scores={"measurement-test": 4},
+        reasons="did you forget the slopes?",
+    ),
+)
+
+WRONG = {"backpropagation-by-hand": BACKPROPAGATION, "vanishing-gradients": GRADIENTS}
