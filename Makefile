@@ -83,8 +83,9 @@ lint: environment ## check the style of code and notebooks
 format: environment ## format code and notebooks
 	@$(PY) -m ruff check --quiet --fix . ; $(PY) -m ruff format --quiet .
 
-clean: ## remove the built book and every cache (.venv stays)
-	@rm -rf _build .pytest_cache .ruff_cache .benchmarks build *.egg-info
+clean: ## remove the built book and every cache (environments stay, and build/coursework with the marks)
+	@rm -rf _build .pytest_cache .ruff_cache .benchmarks *.egg-info
+	@test ! -d build || find build -mindepth 1 -maxdepth 1 -not -name coursework -exec rm -rf {} +
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 grading-environment: environment

@@ -1,0 +1,67 @@
+"""The instructor's course folder as nbgrader sees it: its settings, its gradebook, the commands' common options."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .batch import write
+from .notebooks import STUBS, Source
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "book" / "coursework" / "source"
+SETTINGS = """\
+# Written by `make coursework`; nbgrader's own commands, run in this folder, use it too.
+c = get_config()
+c.CourseDirectory.course_id = "snn"
+c.CourseDirectory.root = {root!r}
+c.CourseDirectory.source_directory = {sources!r}
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "__pycache__", "*.pyc", "hidden_*"]
+c.ClearSolutions.code_stub = {{"python": {code!r}}}
+c.ClearSolutions.text_stub = {markdown!r}
+"""
+
+
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """The options that all commands have."""
+    found = argparse.ArgumentParser(prog=f"coursework.{command}", description=description)
+    found.add_argument("assignments", nargs="*", help="their names; without one, all")
+    found.add_argument("--course", type=Path, default=ROOT / "build" / "coursework", help="the course folder")
+    found.add_argument("--sources", type=Path, default=SOURCES, help="the folder of the assignments' sources")
+    return found
+
+
+def chosen(sources: Path, names: list[str]) -> list[Source]:
+    """Return the named assignments, or all. Raises FileNotFoundError when there is none of that name."""
+    known = sorted(path.parent.name for path in sources.glob("*/*.ipynb") if path.stem == path.parent.name)
+    for name in names:
+        if name not in known:
+            raise FileNotFoundError(f"there is no assignment {name!r}; the assignments are: {', '.join(known)}")
+    return [Source.read(sources / name) for name in names or known]
+
+
+def prepare(course: Path, sources: Path) -> None:
+    """Write nbgrader's settings into the course folder, and let nbgrader find its helpers on PATH."""
+    text = SETTINGS.format(root=str(course), sources=str(sources.resolve()), **STUBS)
+    if not (course / "nbgrader_config.py").exists() or (course / "nbgrader_config.py").read_text() != text:
+        write(course / "nbgrader_config.py", text.encode())
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def api(course: Path):  # noqa: ANN201 - nbgrader is slow to import and absent in the book's environment
+    """Return nbgrader's NbGraderAPI for a course folder."""
+    from nbgrader.apps.api import NbGraderAPI
+    from nbgrader.coursedir import CourseDirectory
+    from traitlets.config import PyFileConfigLoader
+
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
+    return NbGraderAPI(CourseDirectory(config=config), config=config)
+
+
+def gradebook(course: Path):  # noqa: ANN201
+    """Return nbgrader's Gradebook of a course folder, for a with statement."""
+    from nbgrader.api import Gradebook
+
+    return Gradebook(f"sqlite:///{course / 'gradebook.db'}", "snn")
