@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from .batch import write
+from .batch import read_result, write
 from .notebooks import STUBS, Source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,3 +65,18 @@ def gradebook(course: Path):  # noqa: ANN201
     from nbgrader.api import Gradebook
 
     return Gradebook(f"sqlite:///{course / 'gradebook.db'}", "snn")
+
+
+def results(course: Path, assignment: str) -> list[dict]:
+    """Return the sound results of an assignment, in the order of the students' ids."""
+    names = sorted(path.stem for path in (course / "results" / assignment).glob("[!.]*.json"))
+    return [result for name in names if (result := read_result(course, assignment, name)) is not None]
+
+
+def with_results(course: Path, sources: Path, names: list[str]) -> list[Source]:
+    """Return the named assignments, or all that have results. Raises FileNotFoundError for one without."""
+    known = {path.name for path in (course / "results").glob("*") if path.is_dir()}
+    for name in names or ([] if known else ["any assignment"]):
+        if name not in known:
+            raise FileNotFoundError(f"there are no results of {name}: run `make grade` first")
+    return chosen(sources, names or sorted(known))

@@ -23,6 +23,7 @@ from .notebooks import FROM_STUDENT, HIDDEN, SOLUTION, Source, same
 PACKAGE = course.ROOT / "snnlib"
 DELIMITERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN", "END HIDDEN")
 SHORTEST = 8  # characters of a line by which it is known where it comes from
+KEPT = {"nbgrader", "tags", "deletable", "editable"}  # metadata of a cell in a release
 README = """\
 {title}
 
@@ -99,7 +100,7 @@ def check_cells(source: Source, path: Path) -> None:
         name = known.grade_id or known.cell_id
         if cell.cell_type != known.type or not same(cell.source, known.released):
             raise BadRelease(f"the cell {name} of {path.name} is not what the source says")
-        if cell.get("outputs") or cell.get("execution_count") or set(cell.metadata) - {"nbgrader", "tags"}:
+        if cell.get("outputs") or cell.get("execution_count") or set(cell.metadata) - KEPT:
             raise BadRelease(f"the cell {name} of {path.name} has outputs or metadata of an editor")
 
 
