@@ -6,9 +6,14 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .batch import read_result, write
 from .notebooks import STUBS, Source
+
+if TYPE_CHECKING:
+    from nbgrader.api import Gradebook
+    from nbgrader.apps.api import NbGraderAPI
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "book" / "coursework" / "source"
@@ -50,8 +55,8 @@ def prepare(course: Path, sources: Path) -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-def api(course: Path):  # noqa: ANN201 - nbgrader is slow to import and absent in the book's environment
-    """Return nbgrader's NbGraderAPI for a course folder."""
+def api(course: Path) -> NbGraderAPI:
+    """Return nbgrader's interface to a course folder."""
     from nbgrader.apps.api import NbGraderAPI
     from nbgrader.coursedir import CourseDirectory
     from traitlets.config import PyFileConfigLoader
@@ -60,7 +65,7 @@ def api(course: Path):  # noqa: ANN201 - nbgrader is slow to import and absent i
     return NbGraderAPI(CourseDirectory(config=config), config=config)
 
 
-def gradebook(course: Path):  # noqa: ANN201
+def gradebook(course: Path) -> Gradebook:
     """Return nbgrader's Gradebook of a course folder, for a with statement."""
     from nbgrader.api import Gradebook
 

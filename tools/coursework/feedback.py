@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -17,6 +18,9 @@ from .batch import Busy, alone, write
 from .notebooks import FROM_STUDENT, Source
 from .record import Stale, check_assignment
 from .run import checked_outputs
+
+if TYPE_CHECKING:
+    from nbgrader.api import Gradebook
 
 SHOWN = ("test", "manual", "solution", "added")
 MAX_OUTPUT = 20_000  # characters of one output
@@ -55,7 +59,7 @@ def shown_cell(entry: dict, given: dict) -> dict:
     }
 
 
-def from_gradebook(book, assignment: str, student: str) -> dict[str, dict]:  # noqa: ANN001 - nbgrader's Gradebook
+def from_gradebook(book: Gradebook, assignment: str, student: str) -> dict[str, dict]:
     """Return {grade_id: score, open, comment} of one submission."""
     notebook = book.find_submission_notebook(assignment, assignment, student)
     found = {grade.name: {"score": grade.score, "open": grade.needs_manual_grade} for grade in notebook.grades}

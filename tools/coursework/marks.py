@@ -16,8 +16,10 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,34 +28,64 @@ from .batch import Busy, alone, write
 from .notebooks import Source
 from .record import Stale, check_assignment
 
+if TYPE_CHECKING:
+    from nbgrader.api import Gradebook
+
 # What Moodle's importer (mod/assign/feedback/offline/importgradeslib.php) reads are Identifier, Grade and Last modified
-# (grade); an Identifier is the word Participant and the number that the names of downloaded folders have too.
+# (grade); an Identifier is the word Participant and the number that the names of downloaded folders have too, another
+# one for each assignment. Grades can also be imported into the gradebook, by the email address.
 MOODLE = (
     *("Identifier", "Full name", "Email address", "Status", "Grade", "Maximum Grade", "Grade can be changed"),
     *("Last modified (submission)", "Last modified (grade)", "Feedback comments"),
 )
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
+# In exports, the columns by which a student is known, the surest first, and what should stand there.
+KNOWN_IN_MOODLE = {
+    "Email address": lambda m: m.email,
+    "Identifier": lambda m: participant(m),
+    "Full name": lambda m: m.name,
+}
+KNOWN_IN_CANVAS = {
+    "ID": lambda m: m.number or m.file_number,
+    "SIS Login ID": lambda m: m.student,
+    "SIS User ID": lambda m: m.student,
+}
 CANVAS_POINTS = "    Points Possible"  # the first entry of the second row
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What one student got: points by question (an array in the order of the questions); `open`: a person must look."""
+    """What one student got: points by question, in the order of the source, NaN where a person must still grade."""
 
     student: str
-    name: str  # last name, first name
+    first_name: str
+    last_name: str
     email: str
-    number: str  # of the learning platform
+    number: str  # lms_user_id of the roster
     points: np.ndarray
-    open: bool
+
+    @property
+    def name(self) -> str:
+        """The name as Moodle shows it."""
+        return f"{self.first_name} {self.last_name}".strip()
+
+    @property
+    def file_number(self) -> str:
+        """The number in the names of downloaded files: the id of a student whom no roster has given another."""
+        return "" if self.name or self.email or not self.student.isdigit() else self.student
 
     @property
     def total(self) -> str:
         """The sum of points as the platforms read it; empty while it is not known."""
-        return "" if self.open else f"{self.points.sum():.2f}".rstrip("0").rstrip(".")
+        return written(self.points.sum())
 
 
-def read(book, source: Source) -> list[Mark]:  # noqa: ANN001 - nbgrader's Gradebook
+def written(points: float) -> str:
+    """Return points with up to two digits after the point; nothing for NaN."""
+    return "" if np.isnan(points) else f"{points:.2f}".rstrip("0").rstrip(".")
+
+
+def read(book: Gradebook, source: Source) -> list[Mark]:
     """Return the marks of an assignment, in the order of the students' ids."""
     questions = [cell.grade_id for cell in source.cells if cell.points is not None]
     found = []
@@ -62,11 +94,8 @@ def read(book, source: Source) -> list[Mark]:  # noqa: ANN001 - nbgrader's Grade
         found.append(
             Mark(
                 person.id,
-                ", ".join(filter(None, (person.last_name, person.first_name))),
-                person.email or "",
-                person.lms_user_id or person.id,
-                np.array([grades[name].score for name in questions]),
-                any(grade.needs_manual_grade for grade in grades.values()),
+                *(entry or "" for entry in (person.first_name, person.last_name, person.email, person.lms_user_id)),
+                np.array([np.nan if grades[q].needs_manual_grade else grades[q].score for q in questions]),
             )
         )
     return sorted(found, key=lambda mark: mark.student)
@@ -85,20 +114,27 @@ def table(rows: list) -> bytes:
 def all_points(source: Source, marks: list[Mark]) -> list:
     """Rows: one student each, with the points of every question."""
     questions = [cell.grade_id for cell in source.cells if cell.points is not None]
-    rows = [[m.student, m.name, m.email, m.number, *map(float, m.points), m.total] for m in marks]
+    rows = [[m.student, m.name, m.email, m.number, *map(written, m.points), m.total] for m in marks]
     return [["student", "name", "email", "lms_user_id", *questions, "total"], *rows]
 
 
 def moodle(source: Source, marks: list[Mark]) -> list:
     """Rows of a grading worksheet."""
     best = f"{full_marks(source):g}"
-    rows = [[f"Participant {m.number}", m.name, m.email, "", m.total, best, "Yes", "-", "-", ""] for m in marks]
+    rows = [[participant(m), m.name, m.email, "", m.total, best, "Yes", "-", "-", ""] for m in marks]
     return [MOODLE, *rows]
+
+
+def participant(mark: Mark) -> str:
+    """What Moodle calls a student in a worksheet, where it is known."""
+    return f"Participant {mark.file_number}" if mark.file_number else ""
 
 
 def canvas(source: Source, marks: list[Mark]) -> list:
     """Rows of a gradebook with one column of marks; Canvas makes the assignment when it does not have it."""
-    rows = [[m.name or m.student, m.number if m.number.isdigit() else "", "", m.student, "", m.total] for m in marks]
+    names = [f"{m.last_name}, {m.first_name}" if m.name else m.student for m in marks]
+    numbers = [m.number or m.file_number for m in marks]
+    rows = [[name, k, "", m.student, "", m.total] for name, k, m in zip(names, numbers, marks, strict=True)]
     return [[*CANVAS, source.name], [CANVAS_POINTS, "", "", "", "", f"{full_marks(source):g}"], *rows]
 
 
@@ -113,52 +149,57 @@ def fill(source: Source, marks: list[Mark], rows: list) -> tuple[list, list[str]
     A worksheet of Moodle is known by its columns Identifier and Grade; of Canvas's gradebook the column is filled that
     has the assignment's name ("name" or "name (number)"). Raises ValueError for another table.
     """
-    header = rows[0]
+    header = rows[0] if rows else []
     if {"Identifier", "Grade"} <= set(header):
-        column, keys = header.index("Grade"), {"Identifier": "Participant ", "Email address": ""}
+        column, keys = header.index("Grade"), KNOWN_IN_MOODLE
     elif {"Student", "ID"} <= set(header):
         names = [name.rpartition(" (")[0] if name.endswith(")") else name for name in header]
         if source.name not in names:
             raise ValueError(f"the gradebook of Canvas has no column {source.name}")
-        column, keys = names.index(source.name), {"ID": "", "SIS User ID": "", "SIS Login ID": ""}
+        column, keys = names.index(source.name), KNOWN_IN_CANVAS
     else:
         raise ValueError("neither a grading worksheet of Moodle nor a gradebook of Canvas")
-    places = [(header.index(key), prefix) for key, prefix in keys.items() if key in header]
-    index = {name: mark for mark in marks for name in (mark.email, mark.number, mark.student) if name}
+    owners = {key: _owners(marks, value) for key, value in keys.items() if key in header}
+    places = {key: header.index(key) for key in owners}
     filled, missing = [header], {mark.student for mark in marks}
     for row in rows[1:]:
-        known = (index.get(row[place].removeprefix(prefix)) for place, prefix in places if place < len(row))
-        mark = next(filter(None, known), None)
+        found = (owners[key].get(row[place].casefold()) for key, place in places.items() if place < len(row))
+        mark = next(filter(None, found), None)
         filled.append(row if mark is None else [*row[:column], mark.total or row[column], *row[column + 1 :]])
         missing -= {mark.student} if mark else set()
     return filled, sorted(missing)
+
+
+def _owners(marks: list[Mark], value: Callable[[Mark], str]) -> dict[str, Mark]:
+    """Return {value in small letters: mark}, without values that two students share."""
+    values = [value(mark).casefold() for mark in marks]
+    return {text: mark for text, mark in zip(values, marks, strict=True) if text and values.count(text) == 1}
 
 
 # --- statistics ------------------------------------------------------------------------------------------------------
 
 
 def statistics(source: Source, marks: list[Mark]) -> list[dict]:
-    """Return for each question: its points; over the students, the mean, the shares of full marks and of none; and
-    how well it discriminates: the correlation of its points with those of all other questions, None where one of the
-    two is the same for all."""
+    """Return for each question: its points; over the students whose answer is graded, the mean, the shares of full
+    marks and of none; and how well it discriminates: the correlation of its points with those of all other questions
+    over the students who are graded in full. NaN where there is nobody, or one of the two is the same for all."""
     cells = [cell for cell in source.cells if cell.points is not None]
-    points = np.array([mark.points for mark in marks]).reshape(len(marks), len(cells))
+    points = np.array([mark.points for mark in marks])
+    complete = points[~np.isnan(points).any(axis=1)]
     found = []
     for number, cell in enumerate(cells):
-        own = points[:, number]
-        rest = points.sum(axis=1) - own
-        varies = len(marks) > 2 and np.ptp(own) > 0 and np.ptp(rest) > 1e-9
-        found.append(
-            {
-                "question": cell.grade_id,
-                "points": cell.points,
-                "mean": float(own.mean()),
-                "full": float(np.mean(own >= cell.points - 1e-9)),
-                "none": float(np.mean(own == 0)),
-                "discrimination": float(np.corrcoef(own, rest)[0, 1]) if varies else None,
-            }
-        )
+        own = points[:, number][~np.isnan(points[:, number])]
+        share = {"mean": own, "full": own >= cell.points - 1e-9, "none": own == 0}
+        numbers = {key: float(np.mean(value)) if len(own) else np.nan for key, value in share.items()}
+        found.append({"question": cell.grade_id, "points": cell.points, **numbers})
+        found[-1]["discrimination"] = _correlation(complete[:, number], complete.sum(axis=1) - complete[:, number])
     return found
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    if len(one) < 3 or np.ptp(one) < 1e-9 or np.ptp(other) < 1e-9:
+        return np.nan
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def plot(source: Source, marks: list[Mark], questions: list[dict]) -> bytes:
@@ -175,7 +216,11 @@ def plot(source: Source, marks: list[Mark], questions: list[dict]) -> bytes:
     left.set(xlim=(0, 1.02), yticks=places, yticklabels=[q["question"] for q in questions], xlabel="share")
     left.invert_yaxis()
     left.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    right.hist([mark.points.sum() for mark in marks], np.linspace(0, full_marks(source), 21), color="#009e73")
+    right.hist(
+        [total for mark in marks if not np.isnan(total := mark.points.sum())],
+        np.linspace(0, full_marks(source), 21),
+        color="#009e73",
+    )
     right.set(xlabel=f"points of {full_marks(source):g}", ylabel="students")
     right.yaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(f"{source.name}, {len(marks)} students")
@@ -195,7 +240,7 @@ def publish(source: Source, marks: list[Mark], exports: list[Path], folder: Path
     shown = [["question", "points", "mean", "full marks", "no points", "discrimination"]]
     for q in questions:
         numbers = (q["mean"], q["full"], q["none"], q["discrimination"])
-        shown.append([q["question"], f"{q['points']:g}", *("" if n is None else f"{n:.3f}" for n in numbers)])
+        shown.append([q["question"], f"{q['points']:g}", *("" if np.isnan(n) else f"{n:.3f}" for n in numbers)])
     tables = {"": all_points, "-moodle": moodle, "-canvas": canvas}
     for suffix, make in tables.items():
         write(folder / f"{source.name}{suffix}.csv", table(make(source, marks)))
@@ -207,7 +252,7 @@ def publish(source: Source, marks: list[Mark], exports: list[Path], folder: Path
             filled, missing = fill(source, marks, list(csv.reader(stream)))
         write(folder / export.name, table(filled))
         lines += [f"{student} is not in {export.name}" for student in missing]
-    return lines + [f"{mark.student}: no mark yet, a person must grade" for mark in marks if mark.open]
+    return lines + [f"{mark.student}: no mark yet, a person must grade" for mark in marks if not mark.total]
 
 
 def main(arguments: list[str] | None = None) -> int:

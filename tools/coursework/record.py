@@ -14,10 +14,15 @@ import csv
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import course
 from .batch import Busy, alone, write
 from .notebooks import FROM_STUDENT, Source, same
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+    from nbgrader.api import Gradebook, SubmittedNotebook
 
 HTML = re.compile(r"<(?=[A-Za-z/!?])")
 
@@ -42,7 +47,7 @@ def remarks(result: dict) -> str:
     return harmless("\n".join(f"- {line}" for line in lines))
 
 
-def outputs(entry: dict) -> list:
+def outputs(entry: dict) -> list[NotebookNode]:
     """Return the outputs of a cell of the result as a notebook has them."""
     from nbformat.v4 import new_output
 
@@ -64,7 +69,7 @@ def _line(part: dict) -> str:
     return lost if part["reason"] else f"+{part['points']:g} {part['title']}"
 
 
-def autograded(source: Source, result: dict):  # noqa: ANN201 - nbformat's node
+def autograded(source: Source, result: dict) -> NotebookNode:
     """Return the submission as a notebook: the source's cells, the student's answers, outputs and lost points.
 
     Of a submission that could not be graded there are the cells as they were given.
@@ -108,14 +113,20 @@ def seen(path: Path) -> tuple[str | None, dict[str, str]]:
         notebook = nbformat.read(path, as_version=4)
     except (OSError, ValueError, nbformat.reader.NotJSONError):
         return None, {}
-    texts = {cell.metadata["nbgrader"]["grade_id"]: cell.source for cell in notebook.cells if "nbgrader" in cell.metadata}
-    return notebook.metadata.get("coursework", {}).get("submission"), texts
+    return notebook.metadata.get("coursework", {}).get("submission"), texts(notebook)
+
+
+def texts(notebook: NotebookNode) -> dict[str, str]:
+    """Return {grade_id: text} of the cells that have a name."""
+    return {
+        cell.metadata["nbgrader"]["grade_id"]: cell.source for cell in notebook.cells if "nbgrader" in cell.metadata
+    }
 
 
 # --- gradebook -------------------------------------------------------------------------------------------------------
 
 
-def record(book, source: Source, result: dict, folder: Path) -> bool:  # noqa: ANN001 - nbgrader's Gradebook
+def record(book: Gradebook, source: Source, result: dict, folder: Path) -> bool:
     """Write one result into the gradebook and autograded/; return whether anything was new. Raises Stale."""
     import nbformat
 
@@ -124,8 +135,7 @@ def record(book, source: Source, result: dict, folder: Path) -> bool:  # noqa: A
     path = notebook_path(folder, source.name, result["student"])
     before, old = seen(path)
     notebook = autograded(source, result)
-    new = {cell.metadata["nbgrader"]["grade_id"]: cell.source for cell in notebook.cells if "nbgrader" in cell.metadata}
-    unchanged = {name for name, text in new.items() if name in old and same(text, old[name])}
+    unchanged = {name for name, text in texts(notebook).items() if name in old and same(text, old[name])}
     changed = transfer(book, source, result, unchanged, before == result["submission"])
     data = (nbformat.writes(notebook) + "\n").encode()
     if not path.exists() or path.read_bytes() != data:
@@ -134,7 +144,7 @@ def record(book, source: Source, result: dict, folder: Path) -> bool:  # noqa: A
     return changed
 
 
-def transfer(book, source: Source, result: dict, unchanged: set[str], untouched: bool) -> bool:  # noqa: ANN001
+def transfer(book: Gradebook, source: Source, result: dict, unchanged: set[str], untouched: bool) -> bool:
     """Bring the gradebook in line with a result, in one transaction; return whether anything was new.
 
     What a person gave stays for the answers named in `unchanged`, and for tests where all is `untouched`.
@@ -164,8 +174,8 @@ def transfer(book, source: Source, result: dict, unchanged: set[str], untouched:
     return changed
 
 
-def submitted(book, assignment: str, student: str):  # noqa: ANN001, ANN201
-    """Return the student's SubmittedNotebook, made if there is none, with a grade and a comment for every cell."""
+def submitted(book: Gradebook, assignment: str, student: str) -> SubmittedNotebook:
+    """Return the student's submission, made if there is none, with a grade and a comment for every cell."""
     from nbgrader import api
 
     known = book.find_assignment(assignment)
@@ -181,7 +191,7 @@ def submitted(book, assignment: str, student: str):  # noqa: ANN001, ANN201
     return found.notebooks[0]
 
 
-def check_assignment(book, source: Source) -> None:  # noqa: ANN001
+def check_assignment(book: Gradebook, source: Source) -> None:
     """Raise Stale unless the gradebook knows the assignment with these questions and points."""
     from nbgrader.api import MissingEntry
 
@@ -193,7 +203,7 @@ def check_assignment(book, source: Source) -> None:  # noqa: ANN001
         raise Stale(f"the gradebook does not know {source.name} as it is now: run `make coursework` first")
 
 
-def enrol(book, roster: Path) -> None:  # noqa: ANN001
+def enrol(book: Gradebook, roster: Path) -> None:
     """Write the students of a roster (CSV with id, first_name, last_name, email, lms_user_id) into the gradebook."""
     with open(roster, newline="", encoding="utf-8-sig") as stream:
         for row in csv.DictReader(stream):

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import course
@@ -50,18 +51,14 @@ def generate(source: Source, folder: Path) -> Path:
 
 def secrets(source: Source) -> set[str]:
     """Return the lines of solutions, hidden tests and hidden modules that occur nowhere in what students may see."""
-    hidden = [part for cell in source.cells for pattern in (SOLUTION, HIDDEN) for part in _parts(pattern, cell.text)]
+    hidden = [match[0] for cell in source.cells for kind in (SOLUTION, HIDDEN) for match in kind.finditer(cell.text)]
     hidden += [cell.text for cell in source.cells if cell.kind in FROM_STUDENT and not SOLUTION.search(cell.text)]
     hidden += [path.read_text(encoding="utf-8") for path in source.folder.glob("hidden_*.py")]
     seen = _lines(cell.released for cell in source.cells)
     return {line for line in _lines(hidden) - seen if len(line) >= SHORTEST}
 
 
-def _parts(pattern, text: str) -> list[str]:  # noqa: ANN001
-    return [match[0] for match in pattern.finditer(text)]
-
-
-def _lines(texts) -> set[str]:  # noqa: ANN001
+def _lines(texts: Iterable[str]) -> set[str]:
     return {line.strip() for text in texts for line in text.splitlines()}
 
 
