@@ -149,29 +149,33 @@ def transfer(book: Gradebook, source: Source, result: dict, unchanged: set[str],
 
     What a person gave stays for the answers named in `unchanged`, and for tests where all is `untouched`.
     """
+    with book.db.no_autoflush:
+        submission = submitted(book, source.name, result["student"])
+        _score(submission, source, result, unchanged, untouched)
+        changed = any(map(book.db.is_modified, [*book.db.new, *book.db.dirty]))
+    book.db.commit()
+    return changed
+
+
+def _score(submission: SubmittedNotebook, source: Source, result: dict, unchanged: set[str], untouched: bool) -> None:
     entries = {entry["grade_id"]: entry for entry in result["cells"] if entry["grade_id"]}
     answers = {cell.grade_id: cell for cell in source.cells if cell.kind in FROM_STUDENT}
-    submission = submitted(book, source.name, result["student"])
     for grade in submission.grades:
         score = entries.get(grade.name, {}).get("score")
         keep = grade.name in unchanged if grade.name in answers else untouched
         if not keep:
             grade.manual_score = grade.extra_credit = None
-        stale = not keep or grade.auto_score != score
-        grade.auto_score = score
         if grade.manual_score is None:
             grade.needs_manual_grade = score is None
-        elif stale:
+        elif grade.auto_score != score:
             grade.needs_manual_grade = True
+        grade.auto_score = score
     for comment in submission.comments:
         if comment.name not in unchanged:
             comment.manual_comment = None
         text = entries.get(comment.name, {}).get("source") or ""
         blank = not text.strip() or same(text, answers[comment.name].released)
         comment.auto_comment = "No response." if blank else None
-    changed = bool(book.db.new or book.db.dirty) and any(map(book.db.is_modified, [*book.db.new, *book.db.dirty]))
-    book.db.commit()
-    return changed
 
 
 def submitted(book: Gradebook, assignment: str, student: str) -> SubmittedNotebook:
@@ -179,15 +183,14 @@ def submitted(book: Gradebook, assignment: str, student: str) -> SubmittedNotebo
     from nbgrader import api
 
     known = book.find_assignment(assignment)
-    with book.db.no_autoflush:
+    found = book.db.query(api.SubmittedAssignment).filter_by(assignment=known, student_id=student).one_or_none()
+    if found is None:
         person = book.db.get(api.Student, student) or api.Student(id=student)
-        found = next((s for s in known.submissions if s.student_id == student), None)
-        if found is None:
-            found = api.SubmittedAssignment(assignment=known, student=person)
-            notebook = api.SubmittedNotebook(notebook=known.notebooks[0], assignment=found)
-            notebook.grades = [api.Grade(cell=cell, notebook=notebook) for cell in known.notebooks[0].grade_cells]
-            notebook.comments = [api.Comment(cell=cell) for cell in known.notebooks[0].solution_cells]
-            book.db.add(found)
+        found = api.SubmittedAssignment(assignment=known, student=person)
+        notebook = api.SubmittedNotebook(notebook=known.notebooks[0], assignment=found)
+        notebook.grades = [api.Grade(cell=cell) for cell in known.notebooks[0].grade_cells]
+        notebook.comments = [api.Comment(cell=cell) for cell in known.notebooks[0].solution_cells]
+        book.db.add(found)
     return found.notebooks[0]
 
 
