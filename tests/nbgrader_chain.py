@@ -2,7 +2,8 @@
 
     python nbgrader_chain.py FOLDER PYTHON
 
-FOLDER has sources/ and, for each round of grading, rounds/<number>/results/; PYTHON is the interpreter of the book.
+The repository and its tools/ must be on PYTHONPATH. FOLDER has sources/ and, for each round of grading,
+rounds/<number>/; PYTHON is the interpreter of the book.
 """
 
 import contextlib
@@ -16,8 +17,6 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("", "tools")]
 
 from coursework import course, feedback, marks, record, release
 from coursework.notebooks import Source
@@ -150,7 +149,7 @@ def main(folder, python):
             before = rows(place)
             seen["again"] = said(record.main, *options)
             seen["nothing changed"] = before == rows(place)
-            seen["open"] = said(marks.main, *options)
+            seen["pages"] = [page_for_grading(place, student) for student in ("bob", "cid")]
             for student in ("ada", "bob", "eve"):
                 grade_by_hand(place, student, "essay", 3.0, f"for {student}")
             grade_by_hand(place, "cid", "essay", 1.0)
@@ -159,7 +158,6 @@ def main(folder, python):
             before = rows(place)
             seen["again by hand"] = said(record.main, *options)
             seen["hand kept"] = before == rows(place)
-    seen["page"] = page_for_grading(place, "bob")
     fill = [part for name in ("moodle.csv", "canvas.csv") for part in ("--fill", folder / name)]
     seen["marks"] = said(marks.main, *options, *fill)
     seen["feedback"] = said(feedback.main, *options)

@@ -186,7 +186,8 @@ def term(tmp_path_factory):
     for name, text in {"roster.csv": ROSTER, "moodle.csv": MOODLE, "canvas.csv": CANVAS}.items():
         (folder / name).write_text(text)
     command = [GRADING / "bin" / "python", ROOT / "tests" / "nbgrader_chain.py", folder, sys.executable]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tools'}"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return folder / "course", json.loads(done.stdout.splitlines()[-1])
 
@@ -200,7 +201,7 @@ def test_a_release_is_made_with_the_solutions_as_a_page_for_the_instructor(term)
     assert {"release/tiny/tiny.ipynb", "release/tiny.zip", "solutions/tiny.html"} <= set(seen["released"])
     page = (course / "solutions" / "tiny.html").read_text()
     assert "The model answer of the essay." in page and "twice" in page
-    assert not re.search(r"""(src|href)=["']?https?:|@import|cdnjs""", page)
+    assert not re.search(r"https?:", page)
 
 
 def test_students_get_the_notebook_and_all_that_it_imports_and_no_more(term):
@@ -273,18 +274,13 @@ def test_points_of_a_person_stay_with_the_answer_that_the_person_saw(term):
 
 def test_nbgraders_page_for_grading_by_hand_shows_the_submission_without_its_scripts(term):
     _, seen = term
-    assert seen["page"]["known"] and seen["page"]["listed"] == 6
-    page = seen["page"]["page"]
-    assert 'id="essay"' in page and 'id="double-test"' in page and "A new answer." in page
-
-
-def test_html_in_an_answer_is_text_on_nbgraders_page(term):
-    course, _ = term
-    from coursework.record import harmless
-
-    answer = first_round()[1]["cells"][-1]["source"]
-    assert not re.search(r"<[A-Za-z/!?]", harmless(answer).replace("$a<b$", "").replace("`x<y`", ""))
-    assert "$a<b$".replace("<b", "< b") in harmless(answer)
+    for shown in seen["pages"]:
+        assert shown["known"] and shown["listed"] == 6
+        tags = Tags(shown["page"])
+        assert {"essay", "double-test"} <= {attributes.get("id") for _, attributes in tags.tags}
+        assert not [tag for tag, attributes in tags.tags if "onerror" in attributes or "alert" in str(attributes)]
+        assert not re.search(r"<script[^>]*>\s*alert", shown["page"])
+    assert "alert(3)" in seen["pages"][0]["page"] and "could not be graded" in seen["pages"][1]["page"]
 
 
 def test_a_killed_recording_leaves_a_whole_gradebook_and_is_taken_up_again(term):

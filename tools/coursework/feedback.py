@@ -16,14 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from . import course
 from .batch import Busy, alone, write
 from .notebooks import FROM_STUDENT, Source
-from .record import Stale, check_assignment
+from .record import MAX_OUTPUT, Stale, check_assignment
 from .run import checked_outputs
 
 if TYPE_CHECKING:
     from nbgrader.api import Gradebook
 
 SHOWN = ("test", "manual", "solution", "added")
-MAX_OUTPUT = 20_000  # characters of one output
 TEMPLATE = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 ).get_template("feedback.html.j2")

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 from . import course
 from .batch import Busy, alone, write
 from .notebooks import FROM_STUDENT, Source, same
+from .run import checked_outputs
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
     from nbgrader.api import Gradebook, SubmittedNotebook
 
-HTML = re.compile(r"<(?=[A-Za-z/!?])")
+ACTIVE = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(:\[])")  # what begins a tag, the target of a link or picture
+MAX_OUTPUT = 20_000  # characters of one output
 
 
 class Stale(Exception):  # noqa: N818
@@ -35,8 +37,8 @@ class Stale(Exception):  # noqa: N818
 
 
 def harmless(text: str) -> str:
-    """Return Markdown in which no HTML can stand: nbgrader's page would show it, scripts included."""
-    return HTML.sub("< ", text)
+    """Return Markdown without HTML, links and pictures, which nbgrader's page would show, scripts included."""
+    return ACTIVE.sub(lambda match: match[0] + " ", text)
 
 
 def remarks(result: dict) -> str:
@@ -55,7 +57,7 @@ def outputs(entry: dict) -> list[NotebookNode]:
         lines = [_line(part) for part in entry["parts"]]
         return [new_output("stream", name="stdout", text="\n".join(lines))] if lines else []
     found = []
-    for output in entry["outputs"]:
+    for output in checked_outputs(entry["outputs"], MAX_OUTPUT):
         if output["type"] == "png":
             found.append(new_output("display_data", data={"image/png": output["data"]}))
         else:

@@ -32,6 +32,20 @@ Put your student id into the file STUDENT, then open {name}.ipynb, with this fol
 needs Python 3.11 or newer with NumPy, SciPy, mpmath and Matplotlib, and where it says so PyTorch; `make lab` in the
 course's repository has it all. Hand in the notebook alone, under its name.
 """
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}: solutions</title>
+<style>
+body {{ font: 1rem/1.5 sans-serif; max-width: 50rem; margin: 2rem auto; }}
+pre {{ background: #8882; padding: .5rem; }}
+</style>
+<script>MathJax = {{ tex: {{ inlineMath: [["$", "$"]], macros: {{ R: "\\\\mathbb{{R}}" }} }} }}</script>
+{script}
+{body}
+</html>
+"""
 
 
 class BadRelease(Exception):  # noqa: N818
@@ -132,16 +146,19 @@ def zipped(source: Source, folder: Path) -> bytes:
 
 
 def solutions(source: Source) -> str:
-    """Return the source, with solutions and hidden tests, as one HTML page."""
+    """Return the source, with solutions and hidden tests, as one HTML page; it takes MathJax from the book's
+    environment."""
     import nbformat
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(source.folder / f"{source.name}.ipynb", as_version=4)
-    exporter = HTMLExporter(template_name="lab", require_js_url="", jquery_url="", mermaid_js_url="")
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = "\n".join(line for line in cell.source.splitlines() if line.strip("# ") not in DELIMITERS)
+    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
     mathjax = next(course.ROOT.glob(".venv/lib/python*/site-packages/sphinx-mathjax-offline/static/mathjax"), None)
-    exporter.mathjax_url = (mathjax / "tex-svg.js").as_uri() if mathjax else ""
-    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": f"{source.name}: solutions"}})
-    return page
+    script = f'<script src="{(mathjax / "tex-svg.js").as_uri()}"></script>' if mathjax else ""
+    return PAGE.format(title=source.name, script=script, body=body)
 
 
 # --- command ---------------------------------------------------------------------------------------------------------
