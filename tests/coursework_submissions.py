@@ -152,7 +152,9 @@ for pid in (os.getppid(), 1, -1, -os.getpgid(0)):
     except OSError:
         pass
 """
-EATERS = """
+EATERS = r"""
+import ctypes
+ctypes.CDLL(None).prctl(15, b"\xff\xfe", 0, 0, 0)  # the name of the process is no text
 for _ in range(8):
     if os.fork() == 0:
         a = np.ones(2 * 10 ** 7)
@@ -356,7 +358,7 @@ def hostile(secrets, port):
         "memory bomb in the background": Kind(in_cell(BACKGROUND), (0, 6), "400 MB"),
         "disk filler": Kind(in_call("for i in range(100):\n    open(f'f{i}', 'wb').write(bytes(10 ** 7))"), (0, 6)),
         "many files": Kind(in_call("for i in range(10 ** 6):\n    os.mkdir(f'f{i}')"), (0, 6), ""),
-        "a million lines": Kind(in_cell("for i in range(10 ** 6): print(i)"), (4, 6), "20000 characters"),
+        "a million lines": Kind(in_cell("for _ in range(1000): print('line\\n' * 1000)"), (4, 6), "20000 characters"),
         "too much data": Kind(in_call("return np.zeros(10 ** 7)"), (0, 6)),
         "deep data": Kind(in_call("a = []\nfor _ in range(10 ** 5): a = [a]\nreturn a"), (0, 6)),
         "deleted tests": Kind(submission(WRONG, change=delete_tests), (0, 6), "original is used"),

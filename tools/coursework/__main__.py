@@ -42,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (NoSandbox, batch.Busy, BadNotebook, OSError, ValueError) as error:
         print(f"coursework: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("coursework: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     print(text)
     return int(bool(left_out) or any(result["state"] == "failed" for result in results))
 

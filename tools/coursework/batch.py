@@ -15,8 +15,10 @@ import html
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -40,16 +42,28 @@ class Busy(Exception):  # noqa: N818
 
 @contextlib.contextmanager
 def alone(course: Path) -> Iterator[None]:
-    """Within the block nobody else grades in this folder, which only its owner may read. Raises Busy."""
+    """Within the block nobody else grades in this folder, which only its owner may read. Raises Busy.
+
+    Temporary files are made in one place, where those of a run that was killed are removed.
+    """
     course.mkdir(parents=True, exist_ok=True)
     course.chmod(0o700)
+    name = hashlib.sha256(os.fsencode(course)).hexdigest()[:12]
     with open(course / ".lock", "w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Busy(f"another process is grading in {course}") from None
-        os.set_inheritable(stream.fileno(), False)
-        yield
+        usual = tempfile.gettempdir()
+        scratch = Path(usual) / f"coursework-{name}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o711)
+        tempfile.tempdir = str(scratch)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write(path: Path, data: bytes) -> None:
@@ -102,16 +116,20 @@ def grade_all(
     again: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[dict]:
-    """Grade the submissions that have no result yet (or, with `again`, all); return all results, in order."""
+    """Grade the submissions that have no result yet (or, with `again`, all); return all results, in order.
+
+    What could not be graded is tried again: the reason may have been this machine's.
+    """
     for part in (course / "results" / source.name).glob(".*.partial"):
         part.unlink()
     preload(source)
     waiting = []
     for submission in submissions:
-        store_submission(course, source, submission)
+        if submission.problem is None:
+            store_submission(course, source, submission)
         old = None if again else read_result(course, source.name, submission.student)
         digest = hashlib.sha256(submission.data).hexdigest()
-        if old is None or (old.get("submission"), old.get("source")) != (digest, source.digest):
+        if old is None or (old["state"], old["submission"], old["source"]) != ("graded", digest, source.digest):
             waiting.append(submission)
     if len(waiting) < len(submissions):
         say(f"{len(submissions) - len(waiting)} of {len(submissions)} have been graded before")
@@ -123,14 +141,19 @@ def preload(source: Source) -> None:
     """Import what the given cells and tests import, once for all graders, which are copies of this process."""
     if any("matplotlib" in cell.text for cell in source.cells):
         importlib.import_module("matplotlib.font_manager")
-    for cell in source.cells:
-        if cell.kind in ("given", "test"):
-            for node in ast.walk(ast.parse(plain_python(cell.text))):
-                modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-                for module in modules:
-                    with contextlib.suppress(ImportError):
-                        importlib.import_module(module)
+    imports = (
+        node
+        for cell in source.cells
+        if cell.kind in ("given", "test")
+        for node in ast.walk(ast.parse(plain_python(cell.text)))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
+    sys.path.insert(0, str(source.folder))
+    for node in imports:
+        for module in [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+    sys.path.remove(str(source.folder))
 
 
 def _run(
@@ -185,19 +208,27 @@ def _start(submission: Submission, source: Source, course: Path, backend: Backen
 
 def grade_one(submission: Submission, source: Source, backend: Backend) -> dict:
     """Return the result of one submission, whatever it is."""
-    case = source, submission.student, submission.data
     if submission.problem is not None:
-        return run.failed(*case, submission.problem, submission.notes)
+        return _failed(submission, source, submission.problem)
     try:
-        result = run.grade(*case, backend)
+        result = run.grade(source, submission.student, submission.data, backend)
     except BadNotebook as error:
-        return run.failed(*case, str(error), submission.notes)
+        return _failed(submission, source, str(error))
     except SandboxFailed as error:
-        return run.failed(*case, f"no sandbox could be started: {error}", submission.notes)
+        return _failed(submission, source, f"no sandbox could be started: {error}")
     except Exception as error:
         traceback.print_exc()
-        return run.failed(*case, f"the grader failed: {type(error).__name__}: {error}", submission.notes)
-    return {**result, "notes": [*submission.notes, *result["notes"]]}
+        return _failed(submission, source, f"the grader failed: {type(error).__name__}: {error}")
+    return _noted(submission, result)
+
+
+def _failed(submission: Submission, source: Source, reason: str) -> dict:
+    return _noted(submission, run.failed(source, submission.student, submission.data, reason))
+
+
+def _noted(submission: Submission, result: dict) -> dict:
+    """Return the result with what was noted when the submission was found."""
+    return {**result, "notes": [*map(run.one_line, submission.notes), *result["notes"]]}
 
 
 def _finished(submission: Submission, source: Source, course: Path, late: bool) -> dict:
@@ -205,8 +236,9 @@ def _finished(submission: Submission, source: Source, course: Path, late: bool) 
     result = read_result(course, source.name, submission.student)
     digest = hashlib.sha256(submission.data).hexdigest()
     if late or result is None or (result["submission"], result["source"]) != (digest, source.digest):
-        reason = "the grading took too long and was ended" if late else "the process that graded it ended"
-        result = run.failed(source, submission.student, submission.data, reason, submission.notes)
+        result = _failed(
+            submission, source, "the grading took too long" if late else "the process that graded it ended"
+        )
         write_result(course, result)
     return result
 
@@ -251,7 +283,7 @@ def report(results: list[dict], left_out: list[str], backend: Backend) -> str:
                 lines += [f"    - {reason}" for reason in result["needs_person"]]
                 lines += [f"    . {note}" for note in result["notes"]]
     if left_out:
-        lines += ["", f"Left out ({len(left_out)})", *(f"  {line}" for line in left_out)]
+        lines += ["", f"Left out ({len(left_out)})", *(f"  {run.one_line(line)}" for line in left_out)]
     return "\n".join(lines) + "\n"
 
 

@@ -107,6 +107,9 @@ def _better(one: Submission, other: Submission, assignment: str) -> Submission:
 
 def _submission(student: str, file: File) -> Submission:
     submission = Submission(student, file.data, str(file.path), file.when, problem=file.problem)
+    canvas = CANVAS.fullmatch(file.path.name)
+    if canvas and canvas["late"]:
+        submission.notes.append("handed in late, as Canvas says")
     if submission.problem is None and file.path.suffix == ".zip":
         _open_own_zip(submission)
     elif submission.problem is None and file.path.suffix != ".ipynb":

@@ -68,13 +68,11 @@ class Student:
         self.cells: list[tuple[str, float]] = []  # those that can run again
         self.box: Sandbox | None = None
         self.starts = 0
-        self.peak = 0
 
     def close(self) -> None:
         """End the process, if there is one."""
         if self.box is not None:
             self.box.close()
-            self.peak = max(self.peak, self.box.peak)
             self.box = None
 
     # what the grader asks for
@@ -199,7 +197,7 @@ class Student:
             "processes": (TooMuch, f"your code started more than {limits.processes} processes"),
             "disk": (TooMuch, f"your code wrote too many files or more than {limits.disk // MB} MB"),
             None: (Died, "your code ended its process (a call of exit or kill, or a crash)"),
-        }[reason]
+        }.get(reason, (Died, f"your code was ended: {reason}"))
         self._note(text)
         return kind(kind.__name__, text)
 

@@ -33,15 +33,10 @@ MAX_SIDE = 4000  # pixels
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def failed(source: Source, student: str, data: bytes, reason: str, notes: list[str] = ()) -> dict:
+def failed(source: Source, student: str, data: bytes, reason: str) -> dict:
     """Return the result of a submission that cannot be graded."""
-    return {
-        **_head(source, student, data),
-        "state": "failed",
-        "needs_person": [reason],
-        "notes": list(notes),
-        "cells": [],
-    }
+    head = _head(source, student, data)
+    return {**head, "state": "failed", "needs_person": [one_line(reason)], "notes": [], "cells": []}
 
 
 def grade(source: Source, student: str, data: bytes, backend: Backend) -> dict:
@@ -56,8 +51,8 @@ def grade(source: Source, student: str, data: bytes, backend: Backend) -> dict:
     return {
         **_head(source, student, data),
         "state": "graded",
-        "needs_person": people,
-        "notes": [*work.notes, *grading.student.notes],
+        "needs_person": [one_line(text) for text in people],
+        "notes": [one_line(text) for text in (*work.notes, *grading.student.notes)],
         "seconds": round(time.monotonic() - start, 3),
         "cells": cells,
     }
@@ -225,6 +220,11 @@ def clean(text: str, limit: int = 300) -> str:
     """Return text without control characters, no longer than the limit."""
     text = CONTROL.sub("", text).encode(errors="replace").decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """Return text as a single clean line."""
+    return clean(" ".join(text.split()))
 
 
 def checked_outputs(outputs: list, limit: int) -> list[dict]:

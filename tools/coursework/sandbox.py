@@ -243,14 +243,13 @@ class SandboxFailed(Exception):  # noqa: N818
 class Sandbox:
     """A student's process with its channel; ended, with all that it started, at the end of the block.
 
-    Attributes: channel; ended, why the watch ended it ("time", "memory", "processes", "disk"), or None; deadline, when
-    it will end it for taking too long (time.monotonic).
+    Attributes: channel; ended, why the watch ended it ("time", "memory", "processes", "disk", ...), or None; deadline,
+    when it will end it for taking too long (time.monotonic).
     """
 
     def __init__(self, backend: Backend, student: str, limits: Limits):
         self.backend, self.limits = backend, limits
         self.ended: str | None = None
-        self.peak = 0
         self.stop = threading.Event()
         self.deadline = time.monotonic() + START_SECONDS
         self.folder = tempfile.mkdtemp(prefix="coursework-")
@@ -310,7 +309,10 @@ class Sandbox:
     def _watch(self) -> None:
         """End the process when it passes a limit; runs in a thread of its own."""
         while not self.stop.wait(WATCH_SECONDS):
-            reason = self._broken_limit()
+            try:
+                reason = self._broken_limit()
+            except Exception as error:  # what cannot be watched does not go on
+                reason = f"it could not be watched: {error}"
             if reason is not None and not self.stop.is_set():
                 self.ended = reason
                 self.kill()
@@ -322,9 +324,7 @@ class Sandbox:
         pids = self.processes()
         if len(pids) > self.limits.processes + 3:  # bubblewrap and its likes
             return "processes"
-        used = sum(map(memory, pids))
-        self.peak = max(self.peak, used)
-        if used > self.limits.memory:
+        if sum(map(memory, pids)) > self.limits.memory:
             return "memory"
         return "disk" if self._disk_is_full(pids[-1]) else None
 
@@ -364,11 +364,11 @@ class Sandbox:
 def memory(pid: int) -> int:
     """The bytes of memory that a process holds for itself or shares with others of its kind, swapped out or not."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_bytes()  # a process may have any bytes for its name
     except OSError:
         return 0
     rows = (line.split() for line in status.splitlines())
-    return sum(int(row[1]) * 1024 for row in rows if row and row[0] in ("RssAnon:", "RssShmem:", "VmSwap:"))
+    return sum(int(row[1]) * 1024 for row in rows if row and row[0] in (b"RssAnon:", b"RssShmem:", b"VmSwap:"))
 
 
 def tree(folder: str) -> Iterator[os.DirEntry]:

@@ -8,6 +8,7 @@ what it says and ends it when it breaks a limit.
 from __future__ import annotations
 
 import base64
+import codecs
 import ctypes
 import errno
 import io
@@ -21,7 +22,7 @@ import struct
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from protocol import Channel, ProtocolError, TooLarge, decode, encode
@@ -158,7 +159,7 @@ class Outputs:
         elif len(self.items) < MAX_OUTPUTS:
             self.items.append({"type": "text", "data": text})
 
-    def publish(self, data: dict, *args: object, **options: object) -> None:
+    def publish(self, data: dict) -> None:
         """Add what IPython would display: the picture where there is one, else the text."""
         picture = data.get("image/png")
         if picture is not None:
@@ -169,25 +170,24 @@ class Outputs:
             self.write(data["text/plain"] + "\n")
 
 
-class Stream(io.TextIOBase):
-    """Standard output and error of the cells."""
-
-    encoding = "utf-8"
+class Sink(io.RawIOBase):
+    """What is below the standard output and error of the cells: takes the bytes that they write."""
 
     def __init__(self):
         self.outputs = Outputs(0)
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def writable(self) -> bool:
         return True
 
-    def write(self, text: str) -> int:
+    def write(self, data: memoryview) -> int:
         if self.outputs.left:
-            self.outputs.write(text)
-        return len(text)
+            self.outputs.write(self.decoder.decode(bytes(data)))
+        return len(data)
 
 
-def make_shell(stream: Stream) -> object:
-    """Return an IPython without history and colours that displays into the stream's outputs."""
+def make_shell(publish: Callable[[dict], None]) -> object:
+    """Return an IPython without history and colours, whose cells display through `publish`."""
     from IPython.core.displayhook import DisplayHook
     from IPython.core.displaypub import DisplayPublisher
     from IPython.core.interactiveshell import InteractiveShell
@@ -195,24 +195,32 @@ def make_shell(stream: Stream) -> object:
 
     class Publisher(DisplayPublisher):
         def publish(self, data: dict, *args: object, **options: object) -> None:
-            stream.outputs.publish(data)
+            publish(data)
 
         def clear_output(self, wait: bool = False) -> None:
             pass
 
     class Hook(DisplayHook):
+        def quiet(self) -> bool:
+            return self.semicolon_at_end_of_expression(self.exec_result.info.raw_cell)
+
         def write_output_prompt(self) -> None:
             pass
 
         def write_format_data(self, format_dict: dict, md_dict: dict | None = None) -> None:
-            stream.outputs.publish(format_dict)
+            publish(format_dict)
+
+    class Shell(InteractiveShell):
+        def enable_gui(self, gui: str | None = None) -> None:
+            pass  # %matplotlib asks for it
+
+        def _showtraceback(self, *args: object) -> None:
+            pass  # errors are reported by `describe`
 
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.cache_size = 0
-    shell = InteractiveShell.instance(config=config, display_pub_class=Publisher, displayhook_class=Hook)
-    shell._showtraceback = lambda *args: None  # errors are reported by `describe`
-    return shell
+    return Shell.instance(config=config, display_pub_class=Publisher, displayhook_class=Hook)
 
 
 def describe(error: BaseException) -> dict:
@@ -235,17 +243,23 @@ class Worker:
 
     def __init__(self, channel: Channel, limits: dict):
         self.channel, self.limits = channel, limits
-        self.stream = Stream()
+        self.sink = Sink()
+        self.stream = io.TextIOWrapper(io.BufferedWriter(self.sink, 1 << 16), "utf-8", "replace")
         self.objects: dict[int, object] = {}
         self.numbers = itertools.count()
         self.in_time = True
-        self.shell = make_shell(self.stream)
+        self.shell = make_shell(self.publish)
         self.pid = os.getpid()
         signal.signal(signal.SIGALRM, self.stop)
 
     def stop(self, *args: object) -> None:
         self.in_time = False
         raise OutOfTime
+
+    def publish(self, data: dict) -> None:
+        """Display something after what has been printed so far."""
+        self.stream.flush()
+        self.sink.outputs.publish(data)
 
     @contextmanager
     def clock(self, seconds: float) -> Iterator[None]:
@@ -259,12 +273,13 @@ class Worker:
 
     def cell(self, message: dict) -> tuple[dict, list]:
         """Run a cell; answer with what it shows and its error."""
-        self.stream.outputs = outputs = Outputs(self.limits["output"])
+        self.sink.outputs = outputs = Outputs(self.limits["output"])
         error = None
         try:
             with self.clock(message["seconds"]):
                 result = self.shell.run_cell(message["code"], store_history=False)
             error = result.error_before_exec or result.error_in_exec
+            self.stream.flush()
         except BaseException as other:
             error = other
         if error is not None and self.in_time:
@@ -308,7 +323,7 @@ class Worker:
         """Call an object, or get an attribute, an item or the length of it; answer with the value or the error."""
         args = decode(message["args"], blobs, self.find)
         options = decode(message["options"], blobs, self.find)
-        self.stream.outputs = Outputs(0)
+        self.sink.outputs = Outputs(0)
         answer: list[bytes] = []
         try:
             with self.clock(message["seconds"]):
