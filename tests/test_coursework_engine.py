@@ -163,6 +163,15 @@ def test_pictures_come_through(place, backend):
     assert run.checked_png(output["data"][:-20]) is None
 
 
+def test_a_notebook_that_shows_too_much_is_graded_without_it(place, backend, monkeypatch):
+    monkeypatch.setattr(run, "MAX_SHOWN", 5)
+    result = run.grade(Source.read(place), "someone", cases.RIGHT, backend)
+    assert scores(result) == (4, 6)
+    assert [output["data"] for output in result["cells"][-1]["outputs"]] == [
+        "what this cell shows is left out: the notebook shows too much"
+    ]
+
+
 def test_a_student_has_the_same_numbers_in_both_processes(place, backend):
     double = "def double(x):\n    return float(seed(student(), 'tiny'))"
     result = run.grade(Source.read(place), "someone", cases.submission(double), backend)
@@ -304,6 +313,14 @@ def test_answers_that_nobody_wrote_get_no_points_without_a_person(place, backend
     assert not result["needs_person"]
 
 
+def test_a_given_cell_that_fails_is_reported(place, backend):
+    source = Source.read(place)
+    given = replace(source.cells[1], text=source.cells[1].text + "\nraise ValueError('no data')")
+    source = replace(source, cells=(source.cells[0], given, *source.cells[2:]))
+    result = run.grade(source, "someone", cases.RIGHT, backend)
+    assert result["needs_person"][0] == "the given cell given fails: ValueError: no data"
+
+
 def test_added_cells_run_where_they_stand(place, backend):
     def add(notebook):
         notebook.cells.insert(3, cases.new_code_cell("def double(x):\n    return 2 * x"))
@@ -311,7 +328,8 @@ def test_added_cells_run_where_they_stand(place, backend):
 
     result = run.grade(Source.read(place), "someone", cases.submission(cases.WRONG, change=add), backend)
     assert scores(result) == (4, 6)
-    assert [cell["source"] for cell in result["cells"] if cell["kind"] == "added"][1] == "A remark."
+    remark = [cell for cell in result["cells"] if cell["kind"] == "added"][1]
+    assert (remark["source"], remark["type"]) == ("A remark.", "markdown")
 
 
 # intake

@@ -30,6 +30,7 @@ FORMAT = 1
 MAX_OUTPUTS = 50
 MAX_PICTURE = 1 << 20
 MAX_SIDE = 4000  # pixels
+MAX_SHOWN = 16 << 20  # characters, pictures in base64, of all outputs of a notebook
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -77,6 +78,7 @@ class Grading:
         self.space: dict[str, object] = {"__name__": "__main__"}
         self.from_student: dict[str, object] = {}
         self.doubts: list[str] = []
+        self.room = MAX_SHOWN
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
@@ -102,7 +104,10 @@ class Grading:
 
     def cell(self, cell: Cell, text: str | None) -> dict:
         """Run one cell of the plan and return its part of the result."""
-        entry = {**{"grade_id": cell.grade_id, "kind": cell.kind, "points": cell.points, "score": None}, "parts": []}
+        entry = {
+            **{"grade_id": cell.grade_id, "kind": cell.kind, "type": cell.type},
+            **{"points": cell.points, "score": None, "parts": []},
+        }
         if cell.kind == "test":
             return {**entry, **self.test(cell), "source": None, "outputs": []}
         if cell.kind in ("given", "text"):
@@ -120,18 +125,21 @@ class Grading:
         shown = checked_outputs(outputs, self.student.limits.output)
         if error is not None and not any(output["type"] == "error" for output in shown):
             shown.append({"type": "error", "data": clean(str(error), 1000)})
+        size = sum(len(output["data"]) for output in shown)
+        if size > self.room:
+            return [{"type": "error", "data": "what this cell shows is left out: the notebook shows too much"}]
+        self.room -= size
         return shown
 
     def given(self, cell: Cell) -> None:
-        """Run a given cell in both processes."""
-        self.student.run_cell(cell.text, START_SECONDS)
+        """Run a given cell in both processes; that it fails is the student's doing only if it uses what is theirs."""
+        _, failure = self.student.run_cell(cell.text, START_SECONDS)
         try:
             self.execute(cell)
-        except StudentError:
-            pass  # it called what the student wrote
         except Exception as error:
-            if not self.from_student.keys() & names_in(compile_cell(cell)[0]):
-                self.doubts.append(f"the given cell {cell.grade_id} fails: {type(error).__name__}: {error}")
+            failure = error
+        if failure is not None and not self.from_student.keys() & names_in(compile_cell(cell)[0]):
+            self.doubts.append(f"the given cell {cell.grade_id} fails: {type(failure).__name__}: {failure}")
 
     def test(self, cell: Cell) -> dict:
         """Run a test cell here; return its score and parts."""

@@ -8,6 +8,7 @@ the number of its processes, its disk and its time, and ends all of them at once
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -89,6 +90,7 @@ def environment(student: str) -> dict[str, str]:
         **{"USER": "student", "LOGNAME": "student", "IPYTHONDIR": f"{HOME}/.ipython", "MPLCONFIGDIR": f"{HOME}/.mpl"},
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         **{"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONDONTWRITEBYTECODE": "1"},
+        "PYTHONPATH": str(Path(snnlib.__file__).parents[1]),  # wherever it was found
         "SNN_STUDENT": student,
     }
 
@@ -206,6 +208,10 @@ def choose(forbidden: list[Path], unsafe: bool = False) -> Backend:
 
     Raises NoSandbox, with what was wrong with each, when there is none and `unsafe` does not allow to do without.
     """
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        raise NoSandbox(
+            "grading needs Linux, with a kernel that tells the children of a process (CONFIG_PROC_CHILDREN)"
+        )
     problems = []
     for backend in BACKENDS:
         problem = _probe(backend, forbidden)
@@ -295,7 +301,7 @@ class Sandbox:
 
     def processes(self) -> list[int]:
         """The ids of the processes inside and of those that hold it, from the first on."""
-        found = [self.process.pid]
+        found = [self.process.pid] if self.process.returncode is None else []
         for pid in found:  # grows
             try:
                 for task in os.listdir(f"/proc/{pid}/task"):
@@ -321,7 +327,8 @@ class Sandbox:
     def _broken_limit(self) -> str | None:
         if time.monotonic() > self.deadline:
             return "time"
-        pids = self.processes()
+        if not (pids := self.processes()):
+            return None
         if len(pids) > self.limits.processes + 3:  # bubblewrap and its likes
             return "processes"
         if sum(map(memory, pids)) > self.limits.memory:
@@ -334,27 +341,25 @@ class Sandbox:
             if self.backend.own_folder:
                 sizes = [entry.stat(follow_symlinks=False).st_size + 4096 for entry in tree(self.folder)]
                 return sum(sizes) > self.limits.disk
-            state = os.statvfs(f"/proc/{pid}/root{HOME}")
-            return state.f_files - state.f_ffree > 10_000
+            states = [os.statvfs(f"/proc/{pid}/root{place}") for place in (HOME, "/dev/shm")]
+            return max(state.f_files - state.f_ffree for state in states) > 10_000
         except OSError:
             return False
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""
         for pid in self.processes():
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                continue
+        if self.uid is not None and self.backend.own_folder:  # all of this user's, in one system call
+            as_user = {"user": self.uid, "group": self.uid, "extra_groups": []}
+            subprocess.run(["sh", "-c", "kill -KILL -1"], **as_user, stderr=subprocess.DEVNULL)
 
     def close(self) -> None:
         """End everything and remove what it left."""
         self.stop.set()
         self.kill()
         self.process.wait()
-        if self.uid is not None and self.backend.own_folder:
-            while any(uid == self.uid for _, uid in processes_with_owner()):
-                self.kill()
         self.watcher.join()
         self.process.stdin.close()
         self.process.stdout.close()
