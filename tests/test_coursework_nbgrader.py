@@ -21,6 +21,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from coursework.feedback import page
+from coursework.notebooks import Cell, Source
+from coursework.record import harmless
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,7 +104,7 @@ def result(student, score=0.0, essay=None, code=STUB, reason="nothing here yet",
     """What the grader says of a submission: points of the test, and an answer that a person must read."""
 
     def entry(name, kind, points=None, **more):
-        blank = {"score": None, "parts": [], "source": None, "outputs": []}
+        blank = {"type": "code", "score": None, "parts": [], "source": None, "outputs": []}
         return {"grade_id": name, "kind": kind, "points": points, **blank, **more}
 
     parts = [
@@ -119,6 +122,7 @@ def result(student, score=0.0, essay=None, code=STUB, reason="nothing here yet",
         entry("set-up", "given"),
         entry("double", "solution", source=code, outputs=list(outputs)),
         entry(None, "added", source="# a note of my own"),
+        entry(None, "added", type="markdown", source=f"text of my own {SCRIPT}"),
         entry("double-test", "test", 4.0, score=score, parts=parts),
         entry(None, "text"),
         entry(
@@ -169,8 +173,6 @@ def term(tmp_path_factory):
     if not (GRADING / "bin" / "python").exists():
         reason = "no nbgrader: `make coursework` installs it"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    from coursework.notebooks import Source
-
     folder = tmp_path_factory.mktemp("term")
     source = folder / "sources" / "tiny"
     source.mkdir(parents=True)
@@ -199,9 +201,9 @@ def test_a_release_is_made_with_the_solutions_as_a_page_for_the_instructor(term)
     course, seen = term
     assert seen["release"][0] == 0, seen["release"][1]
     assert {"release/tiny/tiny.ipynb", "release/tiny.zip", "solutions/tiny.html"} <= set(seen["released"])
-    page = (course / "solutions" / "tiny.html").read_text()
-    assert "The model answer of the essay." in page and "twice" in page
-    assert not re.search(r"https?:", page)
+    text = (course / "solutions" / "tiny.html").read_text()
+    assert "The model answer of the essay." in text and "twice" in text
+    assert not re.search(r"https?:", text)
 
 
 def test_students_get_the_notebook_and_all_that_it_imports_and_no_more(term):
@@ -392,9 +394,6 @@ def test_feedback_has_points_and_reasons_own_code_and_the_comment_of_a_person(te
 
 def test_feedback_says_why_a_submission_was_not_graded_and_what_is_not_graded_yet(term):
     course, _ = term
-    from coursework.feedback import page
-    from coursework.notebooks import Source
-
     source = Source.read(course.parent / "sources" / "tiny")
     assert "could not be graded: no JSON &lt;script&gt;" in page(source, failed("cid"), {})
     assert "not graded yet" in feedback(course, "bob") and "not complete yet" in feedback(course, "bob")
@@ -409,11 +408,7 @@ def test_feedback_shows_no_test(term):
 
 
 def test_feedback_holds_no_script_and_asks_nothing_of_any_host():
-    from coursework.feedback import page
-    from coursework.notebooks import Source
-
-    cells = [new_markdown_cell("# Tiny")]
-    source = Source("tiny", Path(), tuple(as_source(cell) for cell in cells), "", {})
+    source = Source("tiny", Path(), (Cell("text", "markdown", "# Tiny"),), "", {})
     tags = Tags(page(source, first_round()[1], {"essay": {"score": 1, "open": False, "comment": SCRIPT}}))
     policy = {attributes.get("content") for tag, attributes in tags.tags if tag == "meta"}
     assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in policy
@@ -423,11 +418,4 @@ def test_feedback_holds_no_script_and_asks_nothing_of_any_host():
         assert attributes.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
     (picture,) = [attributes["src"] for tag, attributes in tags.tags if tag == "img"]
     assert b"secret" not in base64.b64decode(picture.partition(",")[2])
-    assert tags.text.count(SCRIPT) == 5  # in code, output, a reason, an answer and the comment
-
-
-def as_source(cell):
-    """A cell as the grader reads it."""
-    from coursework.notebooks import Cell
-
-    return Cell("text", cell.cell_type, cell.source)
+    assert tags.text.count(SCRIPT) == 6  # in code, output, a reason, an answer, an added cell and the comment

@@ -84,7 +84,8 @@ def autograded(source: Source, result: dict) -> NotebookNode:
     cells = [new_markdown_cell(text, metadata={"coursework": {}})] if (text := remarks(result)) else []
     for entry in result["cells"]:
         if entry["kind"] == "added":
-            cells.append(new_code_cell(entry["source"]))
+            markdown = entry["type"] == "markdown"
+            cells.append(new_markdown_cell(harmless(entry["source"])) if markdown else new_code_cell(entry["source"]))
         else:
             cell, known = next(rest)
             cells.append(cell)
