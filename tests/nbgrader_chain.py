@@ -166,6 +166,9 @@ def main(folder, python):
     hidden = sources / NAME / "hidden_tiny.py"
     hidden.write_text(hidden.read_text() + "\n# changed\n")
     seen["stale"] = said(record.main, *options)
+    source = sources / NAME / f"{NAME}.ipynb"
+    source.write_text(source.read_text().replace("essay", "treatise"))
+    seen["another question"] = said(release.main, *options, "--python", python)
     json.dump(seen, sys.stdout)
 
 

@@ -23,7 +23,6 @@ import nbformat
 import pytest
 from coursework.feedback import page
 from coursework.notebooks import Cell, Source
-from coursework.record import harmless
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -301,6 +300,13 @@ def test_results_of_another_version_of_the_assignment_are_refused(term):
     _, seen = term
     status, text = seen["stale"]
     assert status == 1 and "changed after" in text and "grade again" in text
+
+
+def test_questions_cannot_be_exchanged_once_there_are_submissions(term):
+    _, seen = term
+    status, text = seen["another question"]
+    assert status == 1 and len(text.splitlines()) == 1
+    assert "nbgrader refuses tiny: Cannot add or remove cells" in text
 
 
 # --- marks -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from .notebooks import FROM_STUDENT, HIDDEN, SOLUTION, Source, same
 
 PACKAGE = course.ROOT / "snnlib"
 DELIMITERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN", "END HIDDEN")
+ERROR = re.compile(r"^ *[\w.]*(?:Error|Exception): (.*)$", re.MULTILINE)  # the last line of a traceback
 SHORTEST = 8  # characters of a line by which it is known where it comes from
 KEPT = {"nbgrader", "tags", "deletable", "editable"}  # metadata of a cell in a release
 README = """\
@@ -59,7 +61,8 @@ def generate(source: Source, folder: Path) -> Path:
     """Let nbgrader write the student's version below the course folder; return the folder it is in."""
     result = course.api(folder).generate_assignment(source.name)
     if not result["success"]:
-        raise BadRelease(f"nbgrader refuses {source.name}: {(result.get('error') or result['log']).strip()}")
+        reasons = ERROR.findall(result["log"]) or [result["log"].strip()]
+        raise BadRelease(f"nbgrader refuses {source.name}: {reasons[-1]}")
     return folder / "release" / source.name
 
 
