@@ -162,13 +162,14 @@ def main(folder, python):
     seen["marks"] = said(marks.main, *options, *fill)
     seen["feedback"] = said(feedback.main, *options)
     shutil.copytree(folder / "many", folder / "killed" / "results" / NAME)
-    seen["killed"] = killed(folder / "killed", [NAME, "--course", str(folder / "killed"), *options[3:]])
+    others = [NAME, "--course", str(folder / "killed"), *options[3:]]
+    seen["killed"] = killed(folder / "killed", others)
     hidden = sources / NAME / "hidden_tiny.py"
     hidden.write_text(hidden.read_text() + "\n# changed\n")
     seen["stale"] = said(record.main, *options)
     source = sources / NAME / f"{NAME}.ipynb"
     source.write_text(source.read_text().replace("essay", "treatise"))
-    seen["another question"] = said(release.main, *options, "--python", python)
+    seen["another question"] = said(release.main, *others, "--python", python)
     json.dump(seen, sys.stdout)
 
 
