@@ -60,6 +60,15 @@ def test_help_is_what_make_alone_shows():
     assert make(ROOT).stdout == make(ROOT, "help").stdout
 
 
+def test_clean_keeps_the_marks_of_the_coursework(checkout):
+    for name in ("build/coursework/gradebook.db", "build/lib/snnlib.py", "_build/book.json"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("")
+    assert make(checkout, "clean").returncode == 0
+    assert (checkout / "build" / "coursework" / "gradebook.db").exists()
+    assert not (checkout / "build" / "lib").exists() and not (checkout / "_build").exists()
+
+
 # --- set-up ----------------------------------------------------------------------------------------------------------
 
 

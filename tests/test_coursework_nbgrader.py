@@ -21,6 +21,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from coursework import marks, run, sandbox
 from coursework.feedback import page
 from coursework.notebooks import Cell, Source
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -234,6 +235,34 @@ def test_a_release_that_gives_something_away_is_refused(term):
         assert words in seen["refusals"][deed]
 
 
+# --- results ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_results_of_these_tests_have_the_form_of_the_graders(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    nbformat.write(tiny(), tmp_path / "tiny" / "tiny.ipynb")
+    (tmp_path / "tiny" / "hidden_tiny.py").write_text("SECRET = 3.0\n")
+    try:
+        backend = sandbox.choose([tmp_path])
+    except sandbox.NoSandbox as error:
+        pytest.skip(str(error))
+    solved = tiny()
+    solved.cells[2].source = "def double(x):\n    return 2.0"
+    solved.cells[-1].source = "Mine."
+    solved.cells.insert(3, new_code_cell("# a note of my own"))
+    solved.cells.insert(4, new_markdown_cell("text of my own"))
+    got = run.grade(Source.read(tmp_path / "tiny"), "ada", nbformat.writes(solved).encode(), backend)
+    made = result("ada", 1.0, "Mine.", solved.cells[2].source, "expected 6, got 2")
+    assert got.keys() == {*made, "source"}
+    same = ("grade_id", "kind", "points", "score")
+    assert [[entry[key] for key in same] for entry in got["cells"]] == [
+        [entry[key] for key in same] for entry in made["cells"]
+    ]
+    for one, other in zip(got["cells"], made["cells"], strict=True):
+        assert one.keys() == other.keys()
+        assert [part.keys() for part in one["parts"]] == [part.keys() for part in other["parts"]]
+
+
 # --- gradebook -------------------------------------------------------------------------------------------------------
 
 
@@ -343,6 +372,12 @@ def test_a_worksheet_of_moodle_is_filled_for_the_right_students_and_otherwise_un
     assert [row[4] for row in after] == ["Grade", "5", "4", "0", "1", "4"]  # bob keeps what he had
     assert [row[:4] + row[5:] for row in after] == [row[:4] + row[5:] for row in before]
     assert "eve is not in moodle.csv" in seen["marks"][1]
+
+
+def test_exports_are_filled_for_one_assignment_at_a_time(tmp_path, capsys):
+    assert marks.main(["--course", str(tmp_path / "course"), "--fill", "moodle.csv"]) == 1
+    assert "of which one assignment" in capsys.readouterr().err
+    assert not (tmp_path / "course").exists()
 
 
 def test_a_gradebook_of_canvas_is_made_and_filled(term):

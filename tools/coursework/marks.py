@@ -261,6 +261,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fill", type=Path, action="append", default=[], metavar="CSV", help="an export to fill in")
     options = parser.parse_args(arguments)
     folder = options.course.resolve()
+    if options.fill and len(options.assignments) != 1:
+        print("coursework: say of which one assignment the exports are", file=sys.stderr)
+        return 1
     try:
         with alone(folder), course.gradebook(folder) as book:
             for source in course.with_results(folder, options.sources, options.assignments):

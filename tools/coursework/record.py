@@ -212,9 +212,12 @@ def check_assignment(book: Gradebook, source: Source) -> None:
 def enrol(book: Gradebook, roster: Path) -> None:
     """Write the students of a roster (CSV with id, first_name, last_name, email, lms_user_id) into the gradebook."""
     with open(roster, newline="", encoding="utf-8-sig") as stream:
-        for row in csv.DictReader(stream):
-            known = ("first_name", "last_name", "email", "lms_user_id")
-            book.update_or_create_student(row["id"], **{key: row[key] for key in known if row.get(key)})
+        rows = list(csv.DictReader(stream))
+    if not all(row.get("id") for row in rows):
+        raise ValueError(f"{roster} needs a column id with an entry in every row")
+    for row in rows:
+        known = ("first_name", "last_name", "email", "lms_user_id")
+        book.update_or_create_student(row["id"], **{key: row[key] for key in known if row.get(key)})
 
 
 # --- command ---------------------------------------------------------------------------------------------------------
@@ -237,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
                     results = course.results(folder, source.name)
                     new = sum([record(book, source, result, folder) for result in results])
                     print(f"{source.name}: {len(results)} in the gradebook, {new} of them new or changed", flush=True)
-    except (Stale, Busy, OSError, KeyError, ValueError) as error:
+    except (Stale, Busy, OSError, ValueError) as error:
         print(f"coursework: {error}", file=sys.stderr)
         return 1
     return 0
