@@ -161,6 +161,8 @@ def main(folder, python):
     fill = [part for name in ("moodle.csv", "canvas.csv") for part in ("--fill", folder / name)]
     seen["marks"] = said(marks.main, *options, *fill)
     seen["feedback"] = said(feedback.main, *options)
+    record.notebook_path(place, NAME, "eve").unlink()
+    seen["lost"] = [said(record.main, *options), grades(place)["eve"]["essay"]]
     shutil.copytree(folder / "many", folder / "killed" / "results" / NAME)
     others = [NAME, "--course", str(folder / "killed"), *options[3:]]
     seen["killed"] = killed(folder / "killed", others)

@@ -302,6 +302,11 @@ def test_points_of_a_person_stay_with_the_answer_that_the_person_saw(term):
     assert given["dan"]["essay"] == [0, False, "No response."]
 
 
+def test_points_of_a_person_stay_when_the_notebook_that_the_person_saw_is_lost_and_are_looked_at_again(term):
+    _, seen = term
+    assert seen["lost"] == [[0, "tiny: 6 in the gradebook, 1 of them new or changed\n"], [3, True, "for eve"]]
+
+
 def test_nbgraders_page_for_grading_by_hand_shows_the_submission_without_its_scripts(term):
     _, seen = term
     for shown in seen["pages"]:

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snnlib.coursework import Part
+
 from . import course
 from .batch import Busy, alone, write
 from .notebooks import FROM_STUDENT, Source, same
@@ -54,7 +56,7 @@ def outputs(entry: dict) -> list[NotebookNode]:
     from nbformat.v4 import new_output
 
     if entry["kind"] == "test":
-        lines = [_line(part) for part in entry["parts"]]
+        lines = [str(Part(part["points"], part["title"], part["reason"])) for part in entry["parts"]]
         return [new_output("stream", name="stdout", text="\n".join(lines))] if lines else []
     found = []
     for output in checked_outputs(entry["outputs"], MAX_OUTPUT):
@@ -64,11 +66,6 @@ def outputs(entry: dict) -> list[NotebookNode]:
             name = "stdout" if output["type"] == "text" else "stderr"
             found.append(new_output("stream", name=name, text=output["data"]))
     return found
-
-
-def _line(part: dict) -> str:
-    lost = f"-{part['points']:g} {part['title']}: {part['reason']}"
-    return lost if part["reason"] else f"+{part['points']:g} {part['title']}"
 
 
 def autograded(source: Source, result: dict) -> NotebookNode:
@@ -81,7 +78,7 @@ def autograded(source: Source, result: dict) -> NotebookNode:
 
     given = nbformat.read(source.folder / f"{source.name}.ipynb", as_version=4)
     rest = iter(zip(given.cells, source.cells, strict=True))
-    cells = [new_markdown_cell(text, metadata={"coursework": {}})] if (text := remarks(result)) else []
+    cells = [new_markdown_cell(text)] if (text := remarks(result)) else []
     for entry in result["cells"]:
         if entry["kind"] == "added":
             markdown = entry["type"] == "markdown"
@@ -109,7 +106,10 @@ def notebook_path(folder: Path, assignment: str, student: str) -> Path:
 
 
 def seen(path: Path) -> tuple[str | None, dict[str, str]]:
-    """Return what the person who graded has seen: the digest of the submission, {grade_id: text of the cell}."""
+    """Return what the person who graded has seen: the digest of the submission, {grade_id: text of the cell}.
+
+    (None, {}) where the notebook is lost.
+    """
     import nbformat
 
     try:
@@ -138,8 +138,13 @@ def record(book: Gradebook, source: Source, result: dict, folder: Path) -> bool:
     path = notebook_path(folder, source.name, result["student"])
     before, old = seen(path)
     notebook = autograded(source, result)
-    unchanged = {name for name, text in texts(notebook).items() if name in old and same(text, old[name])}
-    changed = transfer(book, source, result, unchanged, before == result["submission"])
+    answers = {cell.grade_id for cell in source.cells if cell.kind in FROM_STUDENT}
+    kept = {
+        name
+        for name, text in texts(notebook).items()
+        if (same(text, old.get(name, "")) if name in answers else before == result["submission"])
+    }
+    changed = transfer(book, source, result, kept if old else None)
     data = (nbformat.writes(notebook) + "\n").encode()
     if not path.exists() or path.read_bytes() != data:
         write(path, data)
@@ -147,38 +152,37 @@ def record(book: Gradebook, source: Source, result: dict, folder: Path) -> bool:
     return changed
 
 
-def transfer(book: Gradebook, source: Source, result: dict, unchanged: set[str], untouched: bool) -> bool:
+def transfer(book: Gradebook, source: Source, result: dict, kept: set[str] | None) -> bool:
     """Bring the gradebook in line with a result, in one transaction; return whether anything was new.
 
-    What a person gave stays for the answers named in `unchanged`, and for tests where all is `untouched`.
+    What a person gave stays for the cells named in `kept`. Where that is not known (None), all stays and is marked for
+    another look.
     """
     with book.db.no_autoflush:
         submission = submitted(book, source.name, result["student"])
-        _score(submission, source, result, unchanged, untouched)
+        _score(submission, source, result, kept)
         changed = any(map(book.db.is_modified, [*book.db.new, *book.db.dirty]))
     book.db.commit()
     return changed
 
 
-def _score(submission: SubmittedNotebook, source: Source, result: dict, unchanged: set[str], untouched: bool) -> None:
+def _score(submission: SubmittedNotebook, source: Source, result: dict, kept: set[str] | None) -> None:
     entries = {entry["grade_id"]: entry for entry in result["cells"] if entry["grade_id"]}
-    answers = {cell.grade_id: cell for cell in source.cells if cell.kind in FROM_STUDENT}
     for grade in submission.grades:
         score = entries.get(grade.name, {}).get("score")
-        keep = grade.name in unchanged if grade.name in answers else untouched
-        if not keep:
+        if kept is not None and grade.name not in kept:
             grade.manual_score = grade.extra_credit = None
         if grade.manual_score is None:
             grade.needs_manual_grade = score is None
-        elif grade.auto_score != score:
+        elif grade.auto_score != score or kept is None:
             grade.needs_manual_grade = True
         grade.auto_score = score
+    stubs = {cell.grade_id: cell.released for cell in source.cells if cell.kind in FROM_STUDENT}
     for comment in submission.comments:
-        if comment.name not in unchanged:
+        if kept is not None and comment.name not in kept:
             comment.manual_comment = None
         text = entries.get(comment.name, {}).get("source") or ""
-        blank = not text.strip() or same(text, answers[comment.name].released)
-        comment.auto_comment = "No response." if blank else None
+        comment.auto_comment = "No response." if not text.strip() or same(text, stubs[comment.name]) else None
 
 
 def submitted(book: Gradebook, assignment: str, student: str) -> SubmittedNotebook:
