@@ -235,7 +235,7 @@ def test_a_renewal_that_fails_half_way_removes_the_environment(fake_setup, monke
 
 def test_jupyterlab_runs_chapters_in_the_environment_of_the_book(fake_setup):
     folder, _ = fake_setup
-    environment.configure_lab(str(folder / ".venv-lab"))
+    environment.configure_jupyter(str(folder / ".venv-lab"))
     spec = json.loads((folder / ".venv-lab/share/jupyter/kernels/python3/kernel.json").read_text())
     assert spec["argv"][0] == str(folder / ".venv" / "bin" / "python")
 
