@@ -56,6 +56,7 @@ Participant 8,Dan Dorn,,,,10,-,"two
 lines"
 Participant 4711,Karl Klug,karl@uni.example,,,10,-,
 Participant 9,Bob Berg,bob@uni.example,,4,10,-,
+Participant 10,Ada Alt,another.ada@uni.example,,,10,-,
 """
 CANVAS = """\
 Student,ID,SIS User ID,SIS Login ID,Section,tiny (99),other (98)
@@ -63,6 +64,7 @@ Student,ID,SIS User ID,SIS Login ID,Section,tiny (99),other (98)
 "Alt, Ada",101,s1,aa1,A,,-3
 "Dorn, Dan",555,s3,dan,A,,2
 "Zorn, Zoe",4712,s4,zoe,A,1,
+"Alt, Ada",999,s5,ada,A,,
 """
 
 
@@ -374,7 +376,7 @@ def test_a_worksheet_of_moodle_is_made_with_the_columns_that_moodle_reads(term):
 def test_a_worksheet_of_moodle_is_filled_for_the_right_students_and_otherwise_unchanged(term):
     course, seen = term
     before, after = list(csv.reader(io.StringIO(MOODLE))), table(course, "moodle.csv")
-    assert [row[4] for row in after] == ["Grade", "5", "4", "0", "1", "4"]  # bob keeps what he had
+    assert [row[4] for row in after] == ["Grade", "5", "4", "0", "1", "4", ""]  # bob keeps his
     assert [row[:4] + row[5:] for row in after] == [row[:4] + row[5:] for row in before]
     assert "eve is not in moodle.csv" in seen["marks"][1]
 
@@ -391,8 +393,8 @@ def test_a_gradebook_of_canvas_is_made_and_filled(term):
     assert made[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "tiny"]
     assert made[1][0].strip() == "Points Possible" and made[1][5] == "10"
     assert ["Alt, Ada", "101", "", "ada", "", "4"] in made
-    assert [row[5] for row in filled] == ["tiny (99)", "10", "4", "0", "1"]
-    assert [row[6] for row in filled] == ["other (98)", "5", "-3", "2", ""]
+    assert [row[5] for row in filled] == ["tiny (99)", "10", "4", "", "1", ""]
+    assert [row[6] for row in filled] == ["other (98)", "5", "-3", "2", "", ""]
 
 
 def test_statistics_say_how_each_question_went(term):

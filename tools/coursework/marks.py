@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,8 @@ def fill(source: Source, marks: list[Mark], rows: list) -> tuple[list, list[str]
     """Return an exported table with the marks in it, and the students who are not in it. All else stays as it was.
 
     A worksheet of Moodle is known by its columns Identifier and Grade; of Canvas's gradebook the column is filled that
-    has the assignment's name ("name" or "name (number)"). Raises ValueError for another table.
+    has the assignment's name ("name" or "name (number)"). Who fits two rows, or shares one, counts as not in it. Raises
+    ValueError for another table.
     """
     header = rows[0] if rows else []
     if {"Identifier", "Grade"} <= set(header):
@@ -159,21 +161,21 @@ def fill(source: Source, marks: list[Mark], rows: list) -> tuple[list, list[str]
         column, keys = names.index(source.name), KNOWN_IN_CANVAS
     else:
         raise ValueError("neither a grading worksheet of Moodle nor a gradebook of Canvas")
-    owners = {key: _owners(marks, value) for key, value in keys.items() if key in header}
-    places = {key: header.index(key) for key in owners}
-    filled, missing = [header], {mark.student for mark in marks}
-    for row in rows[1:]:
-        found = (owners[key].get(row[place].casefold()) for key, place in places.items() if place < len(row))
-        mark = next(filter(None, found), None)
-        filled.append(row if mark is None else [*row[:column], mark.total or row[column], *row[column + 1 :]])
-        missing -= {mark.student} if mark else set()
-    return filled, sorted(missing)
+    places = {header.index(key): value for key, value in keys.items() if key in header}
+    pairs = [(n, mark) for n, row in enumerate(rows) for mark in marks if _is_of(row, mark, places)]
+    of_row, of_mark = Counter(n for n, _ in pairs), Counter(mark.student for _, mark in pairs)
+    found = {n: mark for n, mark in pairs if of_row[n] == of_mark[mark.student] == 1}
+    filled = [list(row) for row in rows]
+    for n, mark in found.items():
+        filled[n][column] = mark.total or filled[n][column]
+    return filled, sorted({mark.student for mark in marks} - {mark.student for mark in found.values()})
 
 
-def _owners(marks: list[Mark], value: Callable[[Mark], str]) -> dict[str, Mark]:
-    """Return {value in small letters: mark}, without values that two students share."""
-    values = [value(mark).casefold() for mark in marks]
-    return {text: mark for text, mark in zip(values, marks, strict=True) if text and values.count(text) == 1}
+def _is_of(row: list[str], mark: Mark, places: dict[int, Callable[[Mark], str]]) -> bool:
+    """Whether a row is a student's: the surest column decides in which both have an entry."""
+    entries = ((row[place], value(mark)) for place, value in places.items() if place < len(row))
+    one, other = next((pair for pair in entries if all(pair)), ("", "another"))
+    return one.casefold() == other.casefold()
 
 
 # --- statistics ------------------------------------------------------------------------------------------------------
