@@ -8,9 +8,16 @@ PYTHON ?= python3
 PORT ?= 8000
 CHAPTER ?=
 LAB_OPTIONS ?=
+ASSIGNMENT ?=
+SUBMISSIONS ?=
+ROSTER ?=
+GRADING_OPTIONS ?=
+LMS ?=
+COURSE ?= build/coursework
 
 VENV := .venv
 PY := $(VENV)/bin/python
+GRADING_PY := PYTHONPATH=tools:. .venv-grading/bin/python
 
 # Real data that lies beside the repository is used when SNN_DATA does not name another place.
 ifneq ($(wildcard ../shared/data),)
@@ -18,7 +25,8 @@ export SNN_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab execute serve bench mutate lint format clean environment
+.PHONY: help book test lab execute serve bench mutate coursework grade marks feedback lint format clean environment
+.PHONY: grading-environment
 
 help: ## list the commands
 	@echo "make COMMAND, where COMMAND is one of"
@@ -55,15 +63,34 @@ bench: book ## measure the speed of the library, the figures and the grading, an
 mutate: environment ## plant errors in the library and show that tests notice them
 	@MUTATE=1 $(PY) -m pytest tests/test_mutations.py --verbose --no-header
 
+coursework: grading-environment ## make and check what students get, and the solutions (ASSIGNMENT=...: one of them)
+	@$(GRADING_PY) -m coursework.release --course "$(COURSE)" $(ASSIGNMENT)
+
+grade: grading-environment ## grade ASSIGNMENT=... SUBMISSIONS=... (a folder, zip or download; ROSTER=... a CSV)
+	@test -n "$(ASSIGNMENT)" && test -e "$(SUBMISSIONS)" || { echo "make grade ASSIGNMENT=name SUBMISSIONS=folder-or-zip" >&2; exit 2; }
+	@PYTHONPATH=tools $(PY) -m coursework "$(ASSIGNMENT)" "$(SUBMISSIONS)" --course "$(COURSE)" \
+		$(if $(ROSTER),--roster "$(ROSTER)") $(GRADING_OPTIONS); status=$$?; test $$status -le 1 || exit $$status; \
+		$(GRADING_PY) -m coursework.record "$(ASSIGNMENT)" --course "$(COURSE)" $(if $(ROSTER),--roster "$(ROSTER)")
+
+marks: grading-environment ## write marks for Moodle and Canvas, and statistics (ASSIGNMENT=...; LMS=... exports to fill)
+	@$(GRADING_PY) -m coursework.marks --course "$(COURSE)" $(ASSIGNMENT) $(addprefix --fill ,$(LMS))
+
+feedback: grading-environment ## write one page for each student (ASSIGNMENT=...: of one assignment)
+	@$(GRADING_PY) -m coursework.feedback --course "$(COURSE)" $(ASSIGNMENT)
+
 lint: environment ## check the style of code and notebooks
 	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .
 
 format: environment ## format code and notebooks
 	@$(PY) -m ruff check --quiet --fix . ; $(PY) -m ruff format --quiet .
 
-clean: ## remove the built book and every cache (.venv stays)
-	@rm -rf _build .pytest_cache .ruff_cache .benchmarks build *.egg-info
+clean: ## remove the built book and every cache (environments stay, and build/coursework with the marks)
+	@rm -rf _build .pytest_cache .ruff_cache .benchmarks *.egg-info
+	@test ! -d build || find build -mindepth 1 -maxdepth 1 -not -name coursework -exec rm -rf {} +
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+grading-environment: environment
+	@"$(PYTHON)" tools/environment.py grading
 
 environment:
 	@command -v "$(PYTHON)" > /dev/null || { echo "set-up failed: there is no $(PYTHON); install Python 3.11 or newer, or name one: make PYTHON=python3.12 book" >&2; exit 1; }

@@ -60,6 +60,15 @@ def test_help_is_what_make_alone_shows():
     assert make(ROOT).stdout == make(ROOT, "help").stdout
 
 
+def test_clean_keeps_the_marks_of_the_coursework(checkout):
+    for name in ("build/coursework/gradebook.db", "build/lib/snnlib.py", "_build/book.json"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("")
+    assert make(checkout, "clean").returncode == 0
+    assert (checkout / "build" / "coursework" / "gradebook.db").exists()
+    assert not (checkout / "build" / "lib").exists() and not (checkout / "_build").exists()
+
+
 # --- set-up ----------------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +235,7 @@ def test_a_renewal_that_fails_half_way_removes_the_environment(fake_setup, monke
 
 def test_jupyterlab_runs_chapters_in_the_environment_of_the_book(fake_setup):
     folder, _ = fake_setup
-    environment.configure_lab(str(folder / ".venv-lab"))
+    environment.configure_jupyter(str(folder / ".venv-lab"))
     spec = json.loads((folder / ".venv-lab/share/jupyter/kernels/python3/kernel.json").read_text())
     assert spec["argv"][0] == str(folder / ".venv" / "bin" / "python")
 

@@ -1,4 +1,5 @@
-"""Create and renew the virtual environments of the course: `.venv` for the book, `.venv-lab` for JupyterLab.
+"""Create and renew the virtual environments of the course: `.venv` for the book, `.venv-lab` for JupyterLab,
+`.venv-grading` for the coursework's gradebook.
 
 Run by the Makefile with any Python at hand, so this file uses the standard library only and no syntax that an old
 Python cannot parse: a wrong version must end in one clear line, not in a SyntaxError. An environment is finished when
@@ -31,6 +32,13 @@ ENVIRONMENTS = {
         "constraints": None,
         "package": False,
         "log": "setup-lab.log",
+    },
+    "grading": {
+        "folder": ".venv-grading",
+        "requirements": "requirements-grading.txt",
+        "constraints": "constraints.txt",
+        "package": False,
+        "log": "setup-grading.log",
     },
 }
 
@@ -195,8 +203,8 @@ def write_json(path, content):
         json.dump(content, stream, indent=1)
 
 
-def configure_lab(folder):
-    """Make `.venv` the default kernel of the JupyterLab in `folder`, and keep it from asking for news of releases."""
+def configure_jupyter(folder):
+    """Make `.venv` the default kernel of the Jupyter in `folder`, and keep JupyterLab from asking for news."""
     kernel = {
         "argv": [
             python_of(os.path.join(ROOT, ENVIRONMENTS["book"]["folder"])),
@@ -226,8 +234,8 @@ def install(name, folder, environment, old, stamp, log):
         install_requirements(folder, environment, log)
     if environment["package"] and old.get("package") != stamp["package"]:
         install_package(folder, log)
-    if name == "lab":
-        configure_lab(folder)
+    if name != "book":
+        configure_jupyter(folder)
 
 
 def renew(name, folder, environment, stamp):

@@ -5,4 +5,7 @@ They run in a process that can do no harm (`sandbox`, `worker`). Tests run in a 
 functions are proxies (`remote`): a call sends plain data and brings plain data back (`protocol`), which is checked.
 `run` grades one submission, `intake` finds the submissions, `batch` grades them all; `python -m coursework` (with
 tools/ on the path) is the command.
+
+What follows needs nbgrader and runs in .venv-grading: `release` makes what students get, `record` brings results into
+the gradebook, `marks` and `feedback` write what comes out of it.
 """
