@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coursework_wrong import wrong
+from coursework_wrong import Wrong, wrong
 
 ACTIVATION = (
     wrong(
@@ -140,4 +140,144 @@ ACTIVATION = (
     ),
 )
 
-WRONG = {"own-activation": ACTIVATION}
+
+def untrained(name: str, *replacements: tuple[str, str], scores: dict[str, float], reasons: str) -> Wrong:
+    """A wrong solution that has nothing to do with training, which is left out to save its time."""
+    left_out = ("return Network(seed)", "raise NotImplementedError")
+    return wrong(name, left_out, *replacements, scores={**scores, "training-test": 0}, reasons=reasons)
+
+
+NETWORK = (
+    untrained(
+        "statistics of the test rows",
+        ("scale = train.std(axis=0)", "train = x if len(x) > 1 else train\n    scale = train.std(axis=0)"),
+        scores={"inputs-test": 5},
+        reasons="these are the statistics of the rows themselves: a leak",
+    ),
+    untrained(
+        "variance for its root",
+        ("scale = train.std(axis=0)", "scale = train.var(axis=0)"),
+        scores={"inputs-test": 2},
+        reasons="divide by the root of the variance",
+    ),
+    untrained(
+        "division by zero",
+        ("np.where(scale > 0, scale, 1)", "scale"),
+        scores={"inputs-test": 8},
+        reasons="which is not finite",
+    ),
+    untrained(
+        "He for LeCun",
+        ("rng.standard_normal((m, n)) / np.sqrt(n)", "rng.standard_normal((m, n)) * np.sqrt(2 / n)"),
+        scores={"weights-test": 11},
+        reasons="these are He's weights, for ReLU; SELU needs LeCun's",
+    ),
+    untrained(
+        "Xavier for LeCun",
+        ("rng.standard_normal((m, n)) / np.sqrt(n)", "rng.standard_normal((m, n)) * np.sqrt(2 / (n + m))"),
+        scores={"weights-test": 11},
+        reasons="these are Xavier's weights; SELU needs LeCun's",
+    ),
+    untrained(
+        "missing root in the weights",
+        ("rng.standard_normal((m, n)) / np.sqrt(n)", "rng.standard_normal((m, n)) / n"),
+        scores={"weights-test": 11},
+        reasons="n times their variance: the largest difference",
+    ),
+    untrained(
+        "standard deviation for variance",
+        ("rows.append((x.mean(), x.var()))", "rows.append((x.mean(), x.std()))"),
+        scores={"weights-test": 9},
+        reasons="standard deviations; squared they are variances",
+    ),
+    untrained(
+        "missing root in a",
+        (
+            "((1 - rate) * (1 + rate * off**2)) ** -0.5\n    return",
+            "((1 - rate) * (1 + rate * off**2)) ** -1.0\n    return",
+        ),
+        scores={"dropout-test": 9},
+        reasons="did you forget the root of the variance?",
+    ),
+    untrained(
+        "sign error in b",
+        ("return a, -a * rate * off", "return a, a * rate * off"),
+        scores={"dropout-test": 9},
+        reasons="the sign of b is wrong",
+    ),
+    untrained(
+        "dropout for alpha dropout",
+        ("a = ((1 - rate) * (1 + rate * off**2)) ** -0.5\n    return a, -a * rate * off", "return 1 / (1 - rate), 0.0"),
+        ("np.where(kept, y, -LAM * ALPHA) + b", "np.where(kept, y, 0.0) + b"),
+        scores={"dropout-test": 6},
+        reasons="this is ordinary dropout",
+    ),
+    untrained(
+        "units dropped to zero",
+        ("np.where(kept, y, -LAM * ALPHA) + b", "np.where(kept, y, 0.0) + b"),
+        scores={"dropout-test": 10},
+        reasons="a unit that is off has the value -lam alpha, not 0",
+    ),
+    untrained(
+        "rate of those that are kept",
+        (".random(y.shape) >= rate", ".random(y.shape) < rate"),
+        scores={"dropout-test": 10},
+        reasons="the share of units that are off",
+    ),
+    untrained(
+        "one mask for all rows",
+        (".random(y.shape) >= rate", ".random(y.shape[1]) >= rate"),
+        scores={"dropout-test": 13},
+        reasons="whole rows or columns are dropped together",
+    ),
+    untrained(
+        "symptoms for causes",
+        ("not 0.7 < tau < 1.4", "handed_on[-1].var() > 1.8"),
+        scores={"diagnosis-test": 15},
+        reasons="a symptom?",
+    ),
+    untrained(
+        "the first fault alone",
+        (
+            "return sorted(name for name, is_there in found.items() if is_there)",
+            "return [n for n in found if found[n]][:1]",
+        ),
+        scores={"diagnosis-test": 10},
+        reasons="is not found beside",
+    ),
+    wrong(
+        "He's weights in training",
+        ("nn.init.orthogonal_(linear.weight)", "nn.init.kaiming_normal_(linear.weight)"),
+        scores={"training-test": 12},
+        reasons="as with He's weights; SELU needs 1",
+    ),
+    wrong(
+        "twenty layers",
+        ("[784] + [64] * 29 + [10]", "[784] + [64] * 19 + [10]"),
+        scores={"training-test": 0},
+        reasons="expected 30 layers, got 20",
+    ),
+    wrong(
+        "dropout still on",
+        (
+            "return network(torch.tensor(x)).argmax(1).numpy()",
+            "return network(nn.functional.alpha_dropout(torch.tensor(x), 0.2)).argmax(1).numpy()",
+        ),
+        scores={},
+        reasons="two answers differ: is dropout still on?",
+    ),
+    wrong(
+        "rate that does not fall from too large a value",
+        ("rate = 1e-3 * max(1 - network.steps / STEPS, 0.01)", "rate = 0.1"),
+        scores={"training-test": 8},
+        reasons="of the pictures are right, not 20%",
+    ),
+    wrong(
+        "the budget exceeded",
+        ("    network.optimizer.step()", "    time.sleep(3)\n    network.optimizer.step()"),
+        scores={},
+        reasons="the budget of time is used up",
+    ),
+)
+
+WRONG = {"own-activation": ACTIVATION, "deep-network": NETWORK}
