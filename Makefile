@@ -42,13 +42,14 @@ serve: book ## serve the built book on http://127.0.0.1:8000 (PORT=...)
 	@echo "http://127.0.0.1:$(PORT)  (end with Ctrl-C)"
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-bench: book ## measure the speed of the library and of the figures, and how hard the bacteria are
+bench: book ## measure the speed of the library, the figures and the grading, and how hard the bacteria are
 	@PYTHONPATH=tests $(PY) tests/benchmarks/run.py
 	@PYTHONPATH=tests $(PY) tests/benchmarks/moments.py
 	@PYTHONPATH=tests $(PY) tests/benchmarks/contraction.py
 	@PYTHONPATH=tests $(PY) tests/benchmarks/training.py
 	@PYTHONPATH=tests $(PY) tests/benchmarks/ensembles.py
 	@PYTHONPATH=tests:tools $(PY) tests/benchmarks/explorables.py
+	@PYTHONPATH=tests:tools $(PY) tests/benchmarks/grading.py
 	@$(PY) tests/benchmarks/bacteria.py
 
 mutate: environment ## plant errors in the library and show that tests notice them

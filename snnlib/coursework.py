@@ -152,7 +152,7 @@ def expect(
     want : an array, number, string, None, or a tuple, list or dict of such. Types must be the same, except that an int
         or np.float64 passes for a float; arrays must have the same shape and dtype.
     name : what the student calls it.
-    rtol, atol : floats and complex numbers may differ by atol + rtol |want|.
+    rtol, atol : floats and complex numbers may differ by atol + rtol |want|; nan is never right.
     mistakes : {sentence: what one gets who makes this mistake}; when got is that, the sentence is the reason.
     """
     problem = _problem(got, want, rtol, atol)
@@ -160,6 +160,17 @@ def expect(
         return
     made = (sentence for sentence, value in (mistakes or {}).items() if _problem(got, value, rtol, atol) is None)
     raise Mistake(f"{name}: {next(made, problem)}")
+
+
+def expect_nonzero(got: object, name: str = "the result") -> None:
+    """Raise Mistake unless got, a float or an array of them, is finite and not all zero.
+
+    For tests that hold one result of a student against another, which zeros would pass.
+    """
+    like = np.zeros_like(got, np.float64) if type(got) is np.ndarray else 0.0
+    expect(got, like, name, atol=np.inf)
+    if not np.any(got):
+        raise Mistake(f"{name}: it is zero")
 
 
 def expect_raises(error: type[Exception], function: Callable, *args: object) -> None:
@@ -229,17 +240,18 @@ def _array_problem(got: np.ndarray, want: np.ndarray, rtol: float, atol: float) 
     if want.dtype.kind not in "fc":
         distance, wrong = got != want, got != want
     else:
-        lost = np.isfinite(want) & ~np.isfinite(got)
+        lost = ~np.isfinite(got) & (got != want)
         if lost.any():
-            return f"{_pair(got, want, _first(lost))}, which is not finite"
+            place = _first(lost)
+            return f"{_at(place)}got {_short(got[place])}, which is not finite"
         with np.errstate(invalid="ignore", over="ignore"):
-            equal = (got == want) | (np.isnan(got) & np.isnan(want))
-            distance = np.where(equal, 0.0, np.nan_to_num(np.abs(got - want), nan=np.inf))
+            distance = np.where(got == want, 0.0, np.nan_to_num(np.abs(got - want), nan=np.inf))
             wrong = distance > atol + rtol * np.abs(np.where(np.isfinite(want), want, 0.0))
     if not wrong.any():
         return None
     place = _first(wrong & (distance == distance.max()))
-    return f"the largest difference is {_pair(got, want, place)}" if place else _pair(got, want, place)
+    pair = f"{_at(place)}expected {_short(want[place])}, got {_short(got[place])}"
+    return f"the largest difference is {pair}" if place else pair
 
 
 def _first(mask: np.ndarray) -> tuple[int, ...]:
@@ -247,9 +259,8 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
     return tuple(np.argwhere(mask)[0].tolist())
 
 
-def _pair(got: np.ndarray, want: np.ndarray, place: tuple[int, ...]) -> str:
-    at = f"at {list(place)}: " if place else ""
-    return f"{at}expected {_short(want[place])}, got {_short(got[place])}"
+def _at(place: tuple[int, ...]) -> str:
+    return f"at {list(place)}: " if place else ""
 
 
 def _short(number: np.generic) -> str:

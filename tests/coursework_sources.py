@@ -1,50 +1,28 @@
-"""The assignments' sources, and a way to run them in one process, as a student without a grader does."""
+"""The assignments' sources, submissions of them, and a way to run them in one process, as a student does."""
 
 from __future__ import annotations
 
+import functools
 import json
-import re
-import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from coursework.notebooks import Source
 
 from snnlib.coursework import Part
 
 SOURCE = Path(__file__).resolve().parents[1] / "book" / "coursework" / "source"
 
-_SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?### END SOLUTION$", re.MULTILINE | re.DOTALL)
-_HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS\n", re.MULTILINE | re.DOTALL)
-_STUBS = {"code": "# YOUR CODE HERE\nraise NotImplementedError()", "markdown": "YOUR ANSWER HERE"}
+
+@functools.cache
+def source(assignment: str) -> Source:
+    """An assignment as its author wrote it."""
+    return Source.read(SOURCE / assignment)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a source that nbgrader knows; kind is given, solution, test or manual."""
-
-    grade_id: str
-    kind: str
-    points: float
-    source: str
-
-
-def cells(assignment: str) -> list[Cell]:
-    """The cells of an assignment's source that have an identity, in order."""
-    notebook = json.loads((SOURCE / assignment / f"{assignment}.ipynb").read_text(encoding="utf-8"))
-    found = []
-    for cell in notebook["cells"]:
-        entry = cell["metadata"].get("nbgrader")
-        if entry:
-            kind = {(True, False): "test", (False, True): "solution", (True, True): "manual", (False, False): "given"}
-            found.append(
-                Cell(
-                    entry["grade_id"],
-                    kind[entry["grade"], entry["solution"]],
-                    entry.get("points", 0),
-                    "".join(cell["source"]),
-                )
-            )
-    return found
+def full_marks(assignment: str) -> dict[str, float]:
+    """{grade_id of a test cell: its points}."""
+    return {cell.grade_id: cell.points for cell in source(assignment).cells if cell.kind == "test"}
 
 
 def solutions(assignment: str, replacements: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
@@ -52,7 +30,7 @@ def solutions(assignment: str, replacements: Iterable[tuple[str, str]] = ()) -> 
 
     Raises ValueError when a passage does not occur exactly once.
     """
-    texts = {cell.grade_id: cell.source + "\n" for cell in cells(assignment) if cell.kind == "solution"}
+    texts = {cell.grade_id: cell.text + "\n" for cell in source(assignment).cells if cell.kind == "solution"}
     for old, new in replacements:
         places = [grade_id for grade_id, text in texts.items() for _ in range(text.count(old))]
         if len(places) != 1:
@@ -61,12 +39,22 @@ def solutions(assignment: str, replacements: Iterable[tuple[str, str]] = ()) -> 
     return texts
 
 
+def answers(assignment: str) -> dict[str, str]:
+    """{grade_id: text} of the model answers to what a person grades."""
+    return {cell.grade_id: cell.text for cell in source(assignment).cells if cell.kind == "manual"}
+
+
 def blank(assignment: str) -> dict[str, str]:
     """{grade_id: text} of the solution cells as students get them."""
-    return {
-        grade_id: _SOLUTION.sub(lambda match: textwrap.indent(_STUBS["code"], match[1]), text)
-        for grade_id, text in solutions(assignment).items()
-    }
+    return {cell.grade_id: cell.released for cell in source(assignment).cells if cell.kind == "solution"}
+
+
+def submission(assignment: str, texts: dict[str, str]) -> bytes:
+    """The notebook that a student hands in: as it was released, but for the texts of some cells."""
+    notebook = json.loads((SOURCE / assignment / f"{assignment}.ipynb").read_bytes())
+    for entry, cell in zip(notebook["cells"], source(assignment).cells, strict=True):
+        entry["source"] = texts.get(cell.grade_id, cell.released)
+    return json.dumps(notebook).encode()
 
 
 def run_here(assignment: str, texts: dict[str, str]) -> dict[str, list[Part]]:
@@ -77,10 +65,10 @@ def run_here(assignment: str, texts: dict[str, str]) -> dict[str, list[Part]]:
     """
     namespace: dict[str, object] = {}
     results = {}
-    for cell in cells(assignment):
-        if cell.kind == "manual":
+    for cell in source(assignment).cells:
+        if cell.kind not in ("given", "solution", "test"):
             continue
-        code = compile(texts.get(cell.grade_id, cell.source), f"<{cell.grade_id}>", "exec")
+        code = compile(texts.get(cell.grade_id, cell.text), f"<{cell.grade_id}>", "exec")
         try:
             exec(code, namespace)
         except Exception:
@@ -89,16 +77,3 @@ def run_here(assignment: str, texts: dict[str, str]) -> dict[str, list[Part]]:
         if cell.kind == "test":
             results[cell.grade_id] = namespace["marks"].parts
     return results
-
-
-def submission(assignment: str, texts: dict[str, str], answers: bool = False) -> bytes:
-    """The notebook that a student hands in: without hidden tests, with these solutions, and with the model answers
-    in place of the stubs where `answers` says so."""
-    notebook = json.loads((SOURCE / assignment / f"{assignment}.ipynb").read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        entry = cell["metadata"].get("nbgrader", {})
-        text = _HIDDEN.sub("", "".join(cell["source"]))
-        if entry.get("grade") and entry.get("solution") and not answers:
-            text = _STUBS[cell["cell_type"]]
-        cell["source"] = texts.get(entry.get("grade_id"), text)
-    return json.dumps(notebook).encode()

@@ -14,6 +14,7 @@ from snnlib.coursework import (
     TooLong,
     TooMuch,
     expect,
+    expect_nonzero,
     expect_raises,
     explain,
     seed,
@@ -110,14 +111,16 @@ class Forged(np.ndarray):
         (W[0], W[0, :2], r"expected shape \(2,\), got \(3,\)$"),
         (W.astype(np.float32), W, "expected dtype float64, got float32"),
         (W.astype(int), W, "expected dtype float64, got int64"),
-        (np.where(W == 7, np.nan, W), W, r"at \[2, 1\]: expected 7, got nan, which is not finite"),
+        (np.where(W == 7, np.nan, W), W, r"at \[2, 1\]: got nan, which is not finite"),
         (np.where(W == 7, np.inf, W), W, "got inf, which is not finite"),
         (W + (W == 4) + 2 * (W == 11), W, r"the largest difference is at \[3, 2\]: expected 11, got 13"),
         (np.arange(3), np.array([0, 1, 3]), r"at \[2\]: expected 3, got 2"),
         (np.array([True]), np.array([False]), "expected False, got True"),
         (0.5, 0.25, "expected 0.25, got 0.5"),
-        (np.nan, 0.25, "expected 0.25, got nan, which is not finite"),
+        (np.nan, 0.25, "got nan, which is not finite"),
         (1.0, np.inf, "expected inf, got 1"),
+        (np.nan, np.nan, "got nan, which is not finite"),
+        (np.array([1.0, 2.0]), np.array([1.0, np.nan]), r"at \[1\]: expected nan, got 2"),
         (1j, 2j, "expected 0[+]2j, got 0[+]1j"),
         ("he", "lecun", "expected 'lecun', got 'he'"),
         ((1.0, 2.0, 3.0), (1.0, 2.0), "expected 2 values, got 3"),
@@ -138,7 +141,7 @@ def test_a_wrong_result_is_explained(got, want, sentence):
         (W + 1e-10, W),
         (np.float64(0.1), 0.1),
         (2, 2.0),
-        (np.array([np.nan, np.inf]), np.array([np.nan, np.inf])),
+        (np.array([-np.inf, np.inf]), np.array([-np.inf, np.inf])),
         (np.zeros((0, 3)), np.zeros((0, 3))),
         ([(W, None)], [(W, None)]),
         ({"mu": 0.0, "on": True}, {"on": True, "mu": 0.0}),
@@ -163,6 +166,14 @@ def test_a_typical_mistake_is_named():
         expect(W.T, W, "dW", mistakes=mistakes)
     with pytest.raises(Mistake, match="largest difference"):
         expect(3 * W, W, "dW", mistakes=mistakes)
+
+
+@pytest.mark.parametrize("got", [0.0, np.zeros(3), np.array([1.0, np.nan]), np.nan, np.ones(2, np.float32), [1.0]])
+def test_what_must_not_vanish_is_a_finite_number_that_is_not_zero(got):
+    expect_nonzero(np.array([0.0, 1e-300]))
+    expect_nonzero(-2.0)
+    with pytest.raises(Mistake, match="^dW: "):
+        expect_nonzero(got, "dW")
 
 
 def test_an_expected_error_is_recognized_in_this_process_and_in_another():
