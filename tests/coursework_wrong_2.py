@@ -233,7 +233,7 @@ NETWORK = (
     untrained(
         "symptoms for causes",
         ("not 0.7 < tau < 1.4", "handed_on[-1].var() > 1.8"),
-        scores={"diagnosis-test": 15},
+        scores={"diagnosis-test": 13},
         reasons="a symptom?",
     ),
     untrained(
@@ -242,7 +242,7 @@ NETWORK = (
             "return sorted(name for name, is_there in found.items() if is_there)",
             "return [n for n in found if found[n]][:1]",
         ),
-        scores={"diagnosis-test": 10},
+        scores={"diagnosis-test": 7},
         reasons="is not found beside",
     ),
     wrong(
@@ -263,7 +263,7 @@ NETWORK = (
             "return network(torch.tensor(x)).argmax(1).numpy()",
             "return network(nn.functional.alpha_dropout(torch.tensor(x), 0.2, True)).argmax(1).numpy()",
         ),
-        scores={},
+        scores={"training-test": 23},
         reasons="two answers differ: is dropout still on?",
     ),
     wrong(
@@ -275,7 +275,7 @@ NETWORK = (
     wrong(
         "the budget exceeded",
         ("    network.optimizer.step()", "    time.sleep(3)\n    network.optimizer.step()"),
-        scores={},
+        scores={"training-test": 6},
         reasons="the budget of time is used up",
     ),
 )
