@@ -1,4 +1,10 @@
-"""For tests that students do not see."""
+"""For tests that students do not see.
+
+The thresholds of the training: over twenty seeds, each with its own pictures,
+the reference gets 71.2 per cent of 2,000 new pictures right, with a standard
+deviation of 1.1 and at least 69.3, in two seconds of one core. LeCun's weights
+in place of orthogonal ones get 61, pictures that are not turned 58, He's 27.
+"""
 
 from __future__ import annotations
 
