@@ -1,19 +1,25 @@
-"""What the reference, a blank submission and typical wrong solutions earn in the first two assignments."""
+"""What the reference, a blank submission and typical wrong solutions earn in the assignments."""
 
 import itertools
 import re
 import warnings
+from fractions import Fraction
 
+import coursework_wrong
+import coursework_wrong_2
 import numpy as np
 import pytest
 import torch
 from coursework_sources import SOURCE, answers, blank, full_marks, run_here, solutions, source
-from coursework_wrong import WRONG
 from scipy import stats
 
-from snnlib import meanfield
+from snnlib import meanfield, moments
 from snnlib.activations import Activation
+from snnlib.activations import selu as selu_with
+from snnlib.contraction import Domain, certify
+from snnlib.coursework import seed
 
+WRONG = coursework_wrong.WRONG | coursework_wrong_2.WRONG
 ASSIGNMENTS = tuple(WRONG)
 each_assignment = pytest.mark.parametrize("assignment", ASSIGNMENTS)
 
@@ -30,7 +36,7 @@ def scores(results):
     return {grade_id: sum(part.score for part in parts) for grade_id, parts in results.items()}
 
 
-@each_assignment
+@pytest.mark.parametrize("assignment", [*ASSIGNMENTS, "project"])
 def test_an_assignment_is_worth_100_points_of_which_its_introduction_tells(assignment):
     assert sum(cell.points or 0 for cell in source(assignment).cells) == 100
     text = (SOURCE / assignment / f"{assignment}.ipynb").read_text(encoding="utf-8")
@@ -74,7 +80,7 @@ def test_the_reference_gets_all_points_for_other_students_too(assignment, studen
     assert scores(run_here(assignment, solutions(assignment))) == full_marks(assignment)
 
 
-@each_assignment
+@pytest.mark.parametrize("assignment", [*ASSIGNMENTS, "project"])
 def test_a_person_grades_by_a_rubric_in_the_cell_above(assignment):
     cells = source(assignment).cells
     above = [text.text for text, cell in itertools.pairwise(cells) if cell.kind == "manual"]
@@ -121,3 +127,46 @@ def test_layers_of_random_numbers_have_the_exponents_of_theory():
     squares = [np.log(stats.chi2(n - k).rvs(100_000, random_state=k)) for k in range(n)]  # what QR leaves of a column
     measured = [0.5 * (np.mean(logs) - np.log(n)) for logs in squares]
     assert gaussian_exponents(n) == pytest.approx(np.array(measured), abs=0.01)
+
+
+@pytest.mark.parametrize(("mu", "nu"), [(-0.2, 0.6), (-0.05, 1.5), (0.1, 1.0)])
+def test_the_own_activation_of_the_hidden_tests_is_that_of_the_package(mu, nu):
+    from hidden_activation import true_constants, true_jacobian, true_moments, true_path
+
+    alpha, lam = true_constants(mu, nu, nu)
+    assert (alpha, lam) == pytest.approx(moments.selu_constants(mu, nu), rel=1e-10)
+    f = selu_with(alpha, lam)
+    for omega, tau in [(0.0, 1.0), (0.7, 0.5), (-0.3, 300.0)]:
+        expected = moments.moment_map(f, mu, nu, omega, tau)
+        assert true_moments(mu * omega, nu * tau, alpha, lam) == pytest.approx(expected, rel=1e-9)
+        expected = moments.jacobian(f, mu, nu, omega, tau)
+        assert true_jacobian(mu, nu, omega, tau, alpha, lam) == pytest.approx(expected, rel=1e-6, abs=1e-8)
+    assert true_path(0.0, 2 * nu, 5, alpha, lam) == pytest.approx(moments.iterate(f, 0.0, 2 * nu, 5), rel=1e-9)
+
+
+def test_the_box_of_the_reference_can_be_certified_for_two_hundred_students():
+    target = next(cell.text for cell in source("own-activation").cells if cell.grade_id == "target")
+    space = {"seed": seed, "print": lambda *_: None}
+    exec(solutions("own-activation")["box"], space)
+    room = Fraction("0.002")
+    for k in range(200):
+        space["student"] = f"k{k:08d}".__str__
+        exec(target, space)
+        own = space["MU"], space["NU"]
+        near = [(Fraction(c) - room, Fraction(c) + room) for c in moments.selu_constants(*own)]
+        proof = certify(Domain(**space["box"](*own)), *near, tolerance="0.001", max_boxes=2000)
+        assert proof.contracts and proof.maps_into_itself, own
+
+
+def test_the_signal_of_the_hidden_tests_is_that_of_a_loop():
+    from hidden_network import new_pictures, true_signal
+
+    rng = np.random.default_rng(0)
+    layers = [(rng.standard_normal((4, 3)), rng.standard_normal(4)), (np.eye(4), np.zeros(4))]
+    x = rng.standard_normal((5, 3))
+    y = [torch.nn.functional.selu(torch.tensor(layers[0][0] @ row + layers[0][1])).numpy() for row in x]
+    assert true_signal(layers, x) == pytest.approx(np.array([[np.mean(y), np.var(y)]]), rel=1e-12)
+    train, t, test, t_test = new_pictures(3)
+    number = {int(old): int(new) for old, new in zip(train.y, t, strict=True)}
+    assert sorted(number.values()) == list(range(10))
+    assert [number[int(old)] for old in test.y] == t_test.tolist()
