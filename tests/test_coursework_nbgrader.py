@@ -180,6 +180,8 @@ def term(tmp_path_factory):
     source.mkdir(parents=True)
     nbformat.write(tiny(), source / "tiny.ipynb")
     (source / "hidden_tiny.py").write_text("SECRET = 3.0  # hidden from students\n")
+    (source / "example").mkdir()
+    (source / "example" / "report.txt").write_text("An example to read.")
     digest = Source.read(source).digest
     many = [result(f"student-{k}", float(k % 5 // 4 * 4)) for k in range(40)]
     for name, results in {"rounds/1": first_round(), "rounds/2": second_round(), "many": many}.items():
@@ -214,7 +216,7 @@ def test_students_get_the_notebook_and_all_that_it_imports_and_no_more(term):
         names = set(archive.namelist())
         text = "\n".join(archive.read(name).decode() for name in names if name.endswith((".ipynb", ".txt")))
     others = {name for name in names if not name.startswith("tiny/snnlib/")}
-    assert others == {"tiny/tiny.ipynb", "tiny/README.txt", "tiny/STUDENT"}
+    assert others == {"tiny/tiny.ipynb", "tiny/example/report.txt", "tiny/README.txt", "tiny/STUDENT"}
     assert "tiny/snnlib/coursework.py" in names
     assert "of one" in text and "raise NotImplementedError()" in text and "YOUR ANSWER HERE" in text
     for secret in ("BEGIN", "END", "hidden", "twice #", "return 2", "model answer", "another number"):

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,15 @@ def generate(source: Source, folder: Path) -> Path:
     if not result["success"]:
         reasons = ERROR.findall(result["log"]) or [result["log"].strip()]
         raise BadRelease(f"nbgrader refuses {source.name}: {reasons[-1]}")
-    return folder / "release" / source.name
+    released = folder / "release" / source.name
+    for extra in extras(source):  # nbgrader leaves them out
+        shutil.copytree(extra, released / extra.name, dirs_exist_ok=True)
+    return released
+
+
+def extras(source: Source) -> list[Path]:
+    """Return the folders beside the source that students get as they are, such as an example to read."""
+    return [path for path in source.folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))]
 
 
 def secrets(source: Source) -> set[str]:
@@ -72,7 +81,16 @@ def secrets(source: Source) -> set[str]:
     hidden += [cell.text for cell in source.cells if cell.kind in FROM_STUDENT and not SOLUTION.search(cell.text)]
     hidden += [path.read_text(encoding="utf-8") for path in source.folder.glob("hidden_*.py")]
     seen = _lines(cell.released for cell in source.cells)
+    seen |= _lines(_text(path) for extra in extras(source) for path in extra.rglob("*") if path.is_file())
     return {line for line in _lines(hidden) - seen if len(line) >= SHORTEST}
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, of a notebook that of its cells."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix == ".ipynb":
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    return text
 
 
 def _lines(texts: Iterable[str]) -> set[str]:
@@ -91,9 +109,7 @@ def check_text(source: Source, path: Path) -> None:
     """Search a file for solutions, hidden tests and what belongs to them."""
     if path.name.startswith("hidden_"):
         raise BadRelease(f"{path.name} is in the release of {source.name}")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if path.suffix == ".ipynb":
-        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    text = _text(path)
     modules = [module.stem for module in source.folder.glob("hidden_*.py")]
     for word in (*DELIMITERS, *modules):
         if word in text:
