@@ -39,7 +39,7 @@ def test_neither_solutions_nor_hidden_tests_are_in_the_book(folder):
     public = {line.strip() for cell in source.cells for line in cell.released.splitlines()}
     secret = {line.strip() for part in parts for line in part.splitlines()} - public
     assert secret
-    assert not list((ROOT / "_build" / "html").rglob(f"{source.name}*"))
+    assert not list((ROOT / "_build" / "html").rglob(f"{source.name}.*"))
     for path in PAGES.iterdir():
         text = unescape(re.sub(r"<[^>]*>", "", path.read_text(encoding="utf-8")))
         assert not [line for line in secret if len(line) > 25 and line in text]
