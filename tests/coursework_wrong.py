@@ -15,16 +15,24 @@ class Wrong:
     replacements : (old, new), ...; each old passage occurs exactly once in the solution cells of the source.
     scores : {grade_id of a test cell: points got}; the other test cells give all their points.
     reasons : words that must occur in the reasons for the lost points.
+    varies : test cells whose points depend on the student's numbers; `scores` has those of the student of the tests.
     """
 
     name: str
     replacements: tuple[tuple[str, str], ...]
     scores: dict[str, float]
     reasons: tuple[str, ...]
+    varies: tuple[str, ...] = ()
 
 
-def wrong(name: str, *replacements: tuple[str, str], scores: dict[str, float], reasons: tuple[str, ...] | str) -> Wrong:
-    return Wrong(name, replacements, scores, (reasons,) if isinstance(reasons, str) else reasons)
+def wrong(
+    name: str,
+    *replacements: tuple[str, str],
+    scores: dict[str, float],
+    reasons: tuple[str, ...] | str,
+    varies: tuple[str, ...] = (),
+) -> Wrong:
+    return Wrong(name, replacements, scores, (reasons,) if isinstance(reasons, str) else reasons, varies)
 
 
 BACKPROPAGATION = (

@@ -71,6 +71,9 @@ def test_a_blank_submission_gets_nothing_and_needs_nobody(assignment, graded):
 )
 def test_a_wrong_solution_gets_exactly_the_points_of_the_rubric_and_the_reason(assignment, k, graded):
     wrong, result = WRONG[assignment][k], graded[assignment][f"wrong-{k}"]
-    assert scores(result) == full_marks(assignment) | wrong.scores
+    expected, found = full_marks(assignment) | wrong.scores, scores(result)
+    assert expected.keys() == found.keys()
+    for name in expected.keys() - set(wrong.varies):  # these submissions are of other students
+        assert found[name] == expected[name], name
     for words in wrong.reasons:
         assert any(words in reason for reason in reasons(result)), reasons(result)
