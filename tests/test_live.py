@@ -51,6 +51,7 @@ async def until(condition):
 
 
 def test_the_output_is_a_live_view_and_a_picture_that_the_book_can_set():
+    plt.close("all")  # what other tests left
     found, _, data, about = experiment(line)
     assert set(data) == {VIEW, "image/png"} and data["image/png"].startswith(b"\x89PNG")
     assert data[VIEW]["model_id"] == found.view.model_id

@@ -461,7 +461,7 @@ def watch(folder, tests):
     return subprocess.run([*command, *tests], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_the_copy_without_an_error_is_green(copy):
     files = dict.fromkeys(word for words in WATCHERS.values() for word in words if word.startswith("tests/"))
     result = watch(copy, [*files, "--deselect", f"{FIGURES}::test_the_numbers_agree_with_python_at_random_states"])
