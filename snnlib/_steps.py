@@ -117,16 +117,15 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def placed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """The model is on the device, and afterwards where it was."""
-    homes = {t.device for t in [*model.parameters(), *model.buffers()]}
-    if homes <= {device}:  # to go through all parts for nothing takes as long as a step
+    homes = [t.device for t in [*model.parameters(), *model.buffers()]]
+    if all(home == device for home in homes):  # to go through all parts for nothing takes as long as a step
         yield
         return
-    home = next(t.device for t in [*model.parameters(), *model.buffers()])
     model.to(device)
     try:
         yield
     finally:
-        model.to(home)
+        model.to(homes[0])
 
 
 @contextlib.contextmanager
@@ -392,11 +391,9 @@ class Optimizer:
         lr m / (sqrt(v) / root + eps) = lr root m / (sqrt(v) + root eps)
         """
         late = [self.v[0].new_full((), math.inf)] * len(gradients)
-        constants = {"beta1": 0.9, "beta2": 0.999, "eps": root * 1e-8, "weight_decay": 0.0}
-        torch._fused_adam_(
-            *(self.parameters, gradients, self.m, self.v, [], late),
-            **{"lr": lr * root, "amsgrad": False, "maximize": False, **constants},
-        )
+        numbers = {"lr": lr * root, "beta1": 0.9, "beta2": 0.999, "eps": root * 1e-8, "weight_decay": 0.0}
+        options = {"amsgrad": False, "maximize": False}
+        torch._fused_adam_(self.parameters, gradients, self.m, self.v, [], late, **numbers, **options)
 
     @property
     def linear(self) -> bool:

@@ -1,6 +1,6 @@
 // A Gaussian goes through an activation: the density of z above the curve y = f(z), that of y beside it.
 
-import { figure, number, svg } from "./common.js";
+import { ACTIVATION_WORDS, figure, number, svg } from "./common.js";
 import { ACTIVATIONS, momentMap, normalDensity, pushForward } from "./numerics.js";
 
 const Z = [-5, 5];
@@ -9,7 +9,6 @@ const steps = ([low, high], count) => Array.from({ length: count + 1 }, (_, k) =
 const GRID = steps(Z, 200);
 const EDGES = steps(Y, 180);
 const DECILES = [-1.2816, -0.8416, -0.5244, -0.2533, 0, 0.2533, 0.5244, 0.8416, 1.2816]; // of the standard normal
-const WORDS = { relu: "ReLU", leaky_relu: "leaky ReLU", elu: "ELU", selu: "SELU", gelu: "GELU", silu: "SiLU" };
 const GAP = 10; // between the plot and the strips beside it, in pixels
 const HIGHEST = 1.6; // densities of y are cut off here, for they can be infinite
 const rounded = (value) => Math.round(100 * value) / 100 + 0; // never -0
@@ -35,7 +34,7 @@ export function render({ model, el }) {
   fig.slider("nu", { label: "variance of inputs *ν*", step: 0.01, format: digits });
   fig.slider("omega", { label: "sum of weights *ω*", step: 0.01, format: digits });
   fig.slider("tau", { label: "sum of their squares *τ*", step: 0.01, format: digits });
-  fig.select("activation", { label: "activation *f*", words: WORDS });
+  fig.select("activation", { label: "activation *f*", words: { ...ACTIVATION_WORDS, identity: "identity" } });
   const plot = fig.plot({
     label: "The activation function, the density of z above it and the density of y on its right",
     height: 400,

@@ -1,9 +1,8 @@
 // The map g of a layer on the plane of mean and variance: arrows, paths, the fixed point, a domain and its image.
 
-import { figure, number, svg } from "./common.js";
+import { ACTIVATION_WORDS, figure, number, svg } from "./common.js";
 import { ACTIVATIONS, fixedPoint, momentMap } from "./numerics.js";
 
-const WORDS = { selu: "SELU", elu: "ELU", tanh: "tanh", gelu: "GELU", relu: "ReLU" };
 const LAYERS = 100; // how long a path is followed
 const NEAR = 0.02; // how near to the fixed point a path has arrived, relative to its variance
 const LOST = 0.01; // a variance below has died out,
@@ -69,7 +68,7 @@ export function render({ model, el }) {
   const fig = figure({ model, el, label: "The map of a layer on the plane of mean and variance" });
   fig.slider("omega", { label: "sum of the weights *ω*", step: 0.01 });
   fig.slider("tau", { label: "sum of their squares *τ*", step: 0.01 });
-  fig.select("activation", { label: "activation", words: WORDS });
+  fig.select("activation", { label: "activation", words: ACTIVATION_WORDS });
   const plot = fig.plot({ label: "Arrows from mean and variance to where a layer sends them, and the paths of four starts", height: 380 });
   const [inMu, inNu] = [fig.limits.mu.of, fig.limits.nu.of];
   const axes = {

@@ -1,6 +1,6 @@
 // A small deep network that is trained in the page, a few milliseconds at a time.
 
-import { figure, html, number } from "./common.js";
+import { ACTIVATION_WORDS, figure, html, number } from "./common.js";
 import { training } from "./training.js";
 
 const BUDGET = 10; // ms of a frame that training and the map of the plane may take together
@@ -64,13 +64,11 @@ function planeMap(fig) {
 
 const GUESSING = Math.LN2; // the loss of a network that finds both classes equally likely
 const DECADES = [2, 4, 8, 16, 24, 32, 64]; // that the axis of the norms may reach below or above 1
-const WORDS = {
-  elu: "ELU", gelu: "GELU", he: "He", lecun: "LeCun", relu: "ReLU", selu: "SELU", xavier: "Xavier", xor: "XOR",
-};
+const WORDS = { he: "He", lecun: "LeCun", xavier: "Xavier", xor: "XOR" };
 
 export function render({ model, el }) {
   const fig = figure({ model, el, label: "A deep network, trained in the page" });
-  fig.select("activation", { label: "activation", words: WORDS });
+  fig.select("activation", { label: "activation", words: ACTIVATION_WORDS });
   fig.select("initialization", { label: "first weights", words: WORDS });
   fig.slider("depth", { label: "hidden layers", step: 1, format: String });
   fig.select("rate", { label: "learning rate" });
