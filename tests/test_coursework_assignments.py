@@ -5,12 +5,11 @@ import re
 import warnings
 from fractions import Fraction
 
-import coursework_wrong
-import coursework_wrong_2
 import numpy as np
 import pytest
 import torch
 from coursework_sources import SOURCE, answers, blank, full_marks, run_here, solutions, source
+from coursework_wrong import WRONG
 from scipy import stats
 
 from snnlib import meanfield, moments
@@ -19,7 +18,6 @@ from snnlib.activations import selu as selu_with
 from snnlib.contraction import Domain, certify
 from snnlib.coursework import seed
 
-WRONG = coursework_wrong.WRONG | coursework_wrong_2.WRONG
 ASSIGNMENTS = tuple(WRONG)
 each_assignment = pytest.mark.parametrize("assignment", ASSIGNMENTS)
 
