@@ -25,7 +25,7 @@ export SNN_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab execute serve bench mutate coursework grade marks feedback repository lint format clean environment
+.PHONY: help book test lab execute serve bench mutate coursework grade marks feedback repository links lint format clean environment
 .PHONY: grading-environment
 
 help: ## list the commands
@@ -80,6 +80,9 @@ feedback: grading-environment ## write one page for each student (ASSIGNMENT=...
 
 repository: environment ## take the addresses of _config.yml to the files that repeat them
 	@$(PY) tools/repository.py
+
+links: environment ## ask every page that the book links to whether it is still there (needs the network)
+	@$(PY) tools/links.py
 
 lint: environment ## check the style of code and notebooks
 	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .
