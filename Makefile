@@ -25,7 +25,7 @@ export SNN_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab execute serve bench mutate coursework grade marks feedback lint format clean environment
+.PHONY: help book test lab execute serve bench mutate coursework grade marks feedback repository links lint format clean environment
 .PHONY: grading-environment
 
 help: ## list the commands
@@ -77,6 +77,12 @@ marks: grading-environment ## write marks for Moodle and Canvas, and statistics 
 
 feedback: grading-environment ## write one page for each student (ASSIGNMENT=...: of one assignment)
 	@$(GRADING_PY) -m coursework.feedback --course "$(COURSE)" $(ASSIGNMENT)
+
+repository: environment ## take the addresses of _config.yml to the files that repeat them
+	@$(PY) tools/repository.py
+
+links: environment ## ask every page that the book links to whether it is still there (needs the network)
+	@$(PY) tools/links.py
 
 lint: environment ## check the style of code and notebooks
 	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .

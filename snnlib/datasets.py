@@ -431,6 +431,29 @@ def _declared(shape: tuple[int, ...]) -> str:
     return f"{' x '.join(map(str, shape))} = {math.prod(shape):,} bytes"
 
 
+# --- tables that come with the course --------------------------------------------------------------------------------
+
+
+def stored(name: str) -> Path:
+    """The path of a file or folder that comes with the course: `data/name` of the repository, in forward slashes.
+
+    An installed package carries the tables, plans and pictures of `data/` along as `snnlib.stored`, so that a chapter
+    finds them without its repository. Raises DataError where there is no such file or folder.
+    """
+    folder = _repository_data() or Path(__file__).resolve().parent / "stored"
+    path = folder / name
+    if not path.exists():
+        kept = ", ".join(sorted(path.name for path in folder.glob("*") if path.suffix == ".csv" or path.is_dir()))
+        raise DataError(f"nothing that is called {name!r} comes with the course; {folder} holds {kept or 'nothing'}")
+    return path
+
+
+def _repository_data() -> Path | None:
+    """The folder `data` of the repository that this package is read from, or None where it is installed without."""
+    repository = Path(__file__).resolve().parents[1]
+    return repository / "data" if (repository / "pyproject.toml").is_file() else None
+
+
 # --- pictures on disk ------------------------------------------------------------------------------------------------
 
 
@@ -440,9 +463,8 @@ def _folder(source: _Source, root: str | os.PathLike | None) -> tuple[Path, bool
         return Path(os.environ["SNN_DATA"]).expanduser() / source.name, False
     if root is not None:
         return Path(root).expanduser() / source.name, True
-    repository = Path(__file__).resolve().parents[1]
-    if (repository / "pyproject.toml").is_file():
-        return repository / "data" / source.name, True
+    if (data := _repository_data()) is not None:
+        return data / source.name, True
     return Path(_module("pooch").os_cache("snnlib")) / source.name, True
 
 

@@ -64,7 +64,8 @@ class Experiment:
             plt.close(last)  # or Jupyter would show those on the way, too
         picture, about = figures.png(last, **self._about)
         self.picture.value, self.picture.layout.width = picture, about["width"]
-        return {_VIEW: self.view._repr_mimebundle_()[_VIEW], "image/png": picture}, about
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}  # ipywidgets 7 makes no bundle
+        return {_VIEW: view, "image/png": picture}, about
 
     def _figures(self) -> Iterator[Figure]:
         drawn = self._draw(**{name: control.value for name, control in self._controls.items()})
