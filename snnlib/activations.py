@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+#: What functions here take and return; scalars count as arrays of shape ().
 Array = np.ndarray
 
-# Klambauer et al. (2017), equation 14, correctly rounded to float64.
+#: SELU's alpha, Klambauer et al. (2017), equation 14, correctly rounded to float64; eq-alpha.
 SELU_ALPHA = 1.6732632423543772848
+#: SELU's lambda, likewise; eq-lambda.
 SELU_LAMBDA = 1.0507009873554804934
 
-LEAKY_SLOPE = 0.01
+LEAKY_SLOPE = 0.01  #: The slope of leaky_relu for z <= 0.
 
 
 @dataclass(frozen=True)

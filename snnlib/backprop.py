@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from . import activations
 from .initialization import initialize
 
-Array = np.ndarray
+Array = np.ndarray  #: What functions here return.
 
 
 class Network:

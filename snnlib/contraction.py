@@ -44,9 +44,11 @@ try:
 except ImportError as error:
     raise ImportError('snnlib.contraction needs python-flint: pip install "snnlib[proof]"') from error
 
+#: A number that is what it says: a decimal string such as "0.1" or "1/3", an integer, a `Fraction` or a `Decimal`.
 Exact = str | Rational | Decimal
-Interval = tuple[Fraction, Fraction]
-Matrix = tuple[tuple[arb, arb], tuple[arb, arb]]
+Interval = tuple[Fraction, Fraction]  #: (least, greatest), both included.
+Matrix = tuple[tuple[arb, arb], tuple[arb, arb]]  #: A 2 x 2 matrix of balls, row by row.
+#: Whether and how a search reports: True, or a function of its name, the boxes looked at, and the bound so far.
 Progress = bool | Callable[[str, int, Decimal], None] | None
 
 _BITS = 128  # of every midpoint; with fewer, bounds would be wider, not wrong
@@ -219,13 +221,16 @@ def _largest_factor(least, greatest, mu: Interval, low: Fraction, high: Fraction
     return greatest if least <= greatest else None
 
 
+#: The domain of Theorem 1 of Klambauer et al. (2017); thm-snn.
 THEOREM_1 = Domain(mu=("-0.1", "0.1"), nu=("0.8", "1.5"), omega=("-0.1", "0.1"), tau=("0.95", "1.1"))
+#: The domain of Theorem 2; thm-variance.
 THEOREM_2 = Domain(mu=(-1, 1), nu=(3, 16), omega=("-0.1", "0.1"), tau=("0.8", "1.25"))
-# Theorem 3 has two domains, D1 and D2; the appendix restates both with nu from 0.05.
+#: The two domains of Theorem 3, D1 and D2; thm-variance.
 THEOREM_3 = (
     Domain(mu=("-0.1", "0.1"), nu=("0.02", "0.16"), omega=("-0.1", "0.1"), tau=("0.8", "1.25")),
     Domain(mu=("-0.1", "0.1"), nu=("0.02", "0.24"), omega=("-0.1", "0.1"), tau=("0.9", "1.25")),
 )
+#: The two domains as the paper's appendix restates them, with nu from 0.05.
 THEOREM_3_APPENDIX = tuple(Domain(d.mu, (Fraction(1, 20), d.nu[1]), d.omega, d.tau) for d in THEOREM_3)
 
 
@@ -512,7 +517,7 @@ def _length(x: arb, y: arb) -> arb:
 
 # --- branch and bound ------------------------------------------------------------------------------------------------
 
-Box = tuple[Interval, Interval]  # m, v
+Box = tuple[Interval, Interval]  #: Intervals of m and v.
 
 
 @dataclass

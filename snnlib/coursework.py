@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-MAX_REASON = 300  # characters
+MAX_REASON = 300  #: Characters that the reason for lost points may have.
 
 
 class Mistake(Exception):  # noqa: N818 - the student made one, the program did not

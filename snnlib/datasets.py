@@ -34,13 +34,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike
 
+#: The names of Fashion-MNIST's classes, by label.
 FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
-FASHION_MEAN, FASHION_STD = 0.28604, 0.35302  # of the grey values of all 60,000 training images, in units of 255
+FASHION_MEAN, FASHION_STD = 0.28604, 0.35302  #: Of the grey values of all 60,000 training images, in units of 255
 
-MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # the same of MNIST's 60,000 training images, in its customary four digits
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  #: The same of MNIST's 60,000 training images, in its customary four digits
 
 _SIDE = 28
 

@@ -29,7 +29,8 @@ from .networks import Layer
 from .propagation import layer_statistics
 from .training import History
 
-ALPHA_DROPPED = 1.7580993408473766  # minus the value that torch's alpha dropout gives to dropped units: lambda alpha
+#: Minus the value that torch's alpha dropout gives to dropped units: lambda alpha, eq-alpha-prime.
+ALPHA_DROPPED = 1.7580993408473766
 
 
 class Ensemble:

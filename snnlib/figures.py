@@ -18,12 +18,14 @@ from IPython.display import publish_display_data
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+#: The colours of lines, from the Okabe-Ito palette; the blue is a little lighter than theirs.
 BLUE, VERMILLION, GREEN, PURPLE = "#1F82BF", "#D55E00", "#009E73", "#CC79A7"
-GREY = "#7A7A7A"  # about 4.3 : 1 against white and against the dark theme's ground
+GREY = "#7A7A7A"  #: Of axes and texts: about 4.3 : 1 against white and against the dark theme's ground
 
-MAX_WIDTH = 6.5  # inches; what a page holds beside its margin
+MAX_WIDTH = 6.5  #: Inches; what a page holds beside its margin.
 _DPI = 200
 
+#: The settings of matplotlib that `use_style` makes the default.
 STYLE = {
     "figure.figsize": (6.5, 3.2),
     "figure.constrained_layout.use": True,

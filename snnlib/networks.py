@@ -24,6 +24,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from . import activations
 from .initialization import initialize
 
+#: What `fully_connected` knows as `normalization`.
 NORMALIZATIONS = (None, "batch", "layer", "weight")
 
 
@@ -33,10 +34,12 @@ class Layer(nn.Sequential):
     residual = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The outputs (B, m) for inputs x (B, n)."""
         y = super().forward(x)
         return x + y if self.residual else y
 
     def extra_repr(self) -> str:
+        """What stands in the brackets of the layer's repr."""
         return "residual" if self.residual else ""
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrize
 
-Array = np.ndarray
+Array = np.ndarray  #: What functions here return.
 
 
 class Signals(NamedTuple):

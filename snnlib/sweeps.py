@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+#: {name: value}: what one run is made with, or its row of results.
 Settings = dict[str, Any]
 
+#: Every setting of a run, with the value that it has where none is given; `prepare` says what they mean.
 DEFAULTS: Settings = {
     "data": "bacteria",
     "limit": None,
@@ -63,10 +65,12 @@ DEFAULTS: Settings = {
     "device": "auto",
     "seed": 0,
 }
+#: The columns of a table beside the settings; `run_one` says what they hold.
 RESULTS = (
     *("loss", "accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy", "best_accuracy"),
     *("epochs_done", "seconds", "diverged", "stopped", "error"),
 )
+#: The values that a setting may have, for the settings that are no numbers.
 CHOICES = {  # written out, for the modules that know them import torch and SciPy; the tests compare
     "data": ("bacteria", "fashion-mnist", "mnist-t10k", "iris", "wine", "breast-cancer"),
     "activation": ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu"),
@@ -387,8 +391,7 @@ class Grid:
     methods : {name: settings that go together}; they come before `settings`, and may not be in `lists`.
     seeds : whole numbers.
 
-    Iterating yields the settings of each run, the first seed's first. `columns` names what tells runs apart: `method`
-    (where there are methods), the names in lists, `seed`.
+    Iterating yields the settings of each run, the first seed's first; `len` counts them.
 
     Raises GridError.
     """
@@ -423,6 +426,7 @@ class Grid:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """What tells runs apart: `method` (where there are methods), the names in lists, `seed`."""
         return (*(["method"] if self.methods else []), *self.lists, "seed")
 
     def __iter__(self) -> Iterator[Settings]:

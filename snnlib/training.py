@@ -30,10 +30,12 @@ from .propagation import layer_statistics
 
 __all__ = ["CheckpointError", "DivergedError", "History", "Interrupted", "evaluate", "fit"]
 
+#: The values of `optimizer` that `fit` knows.
 OPTIMIZERS = ("sgd", "momentum", "adam")
+#: The values of `schedule` that `fit` knows: the share of the learning rate at the share s of all steps.
 SCHEDULES = {"cosine": lambda s: (1 + math.cos(math.pi * s)) / 2, "linear": lambda s: 1 - s}
-EVALUATION_BATCH = 4096
-LOOK_EVERY = 256  # steps after which the losses are looked at where a look makes the host wait
+EVALUATION_BATCH = 4096  #: Examples that `evaluate` takes at a time.
+LOOK_EVERY = 256  #: Steps after which the losses are looked at where a look makes the host wait
 
 
 @dataclass(frozen=True, eq=False)
