@@ -77,7 +77,10 @@ def show(fig: Figure, *, name: str, alt: str, caption: str) -> None:
 
 
 def png(fig: Figure, *, name: str, alt: str, caption: str) -> tuple[bytes, dict[str, str]]:
-    """Check and close a figure; return its picture and what the book needs to set it. As `show`, which publishes it."""
+    """Check and close a figure; return its picture, a PNG, and what the book needs to set it.
+
+    fig, name, alt and caption as in `show`, which publishes both; raises ValueError as it does.
+    """
     if not re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name must look like 'fig-loss-curve', got {name!r}")
     if len(alt.strip()) < 20:
@@ -101,7 +104,12 @@ def metadata(about: dict[str, str]) -> dict:
 def draw_network(ax: Axes, widths: Sequence[int], *, names: Sequence[str] | None = None, most: int = 6) -> list[list]:
     """Draw a fully connected network from left to right; returns the positions [[(x, y), ...], ...] of the drawn units.
 
-    `names` are written under the columns. A layer of more than `most` units is drawn as that many, with a gap.
+    Parameters
+    ----------
+    ax : where to draw.
+    widths : number of units of each column.
+    names : what is written under the columns.
+    most : a layer of more than so many units is drawn as that many, with a gap.
     """
     columns = []
     for i, width in enumerate(widths):

@@ -77,6 +77,10 @@ def fully_connected(
     The parameters are on the CPU and of torch's default type (float32 unless changed).
 
     Raises ValueError for arguments that do not exist or make no sense.
+
+    >>> model = fully_connected([4, 8, 3], activation="tanh", normalization="layer", seed=0)
+    >>> model(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
     """
     widths = _checked_widths(widths)
     activation = activations.get(activation)

@@ -354,7 +354,8 @@ class Links(SphinxTransform):
             if name and name not in seen and not self.is_fixed(literal):
                 seen.add(name)
                 literal.replace_self(reference(name, literal.deepcopy()))
-        names = taken(path) if path.exists() else []
+        taken_here = taken(path) if path.exists() else []
+        names = [name for name in taken_here if packageapi.index()[name].kind != "constant"]
         sections = [child for child in self.document.findall(nodes.section) if isinstance(child.parent, nodes.section)]
         if names and sections:
             [child for child in sections if child.parent is sections[0].parent][-1].append(self.closing(names))
@@ -378,12 +379,9 @@ class Links(SphinxTransform):
     def closing(self, names):
         """Return the paragraph on what a chapter takes from the package."""
         paragraph = nodes.paragraph("", "", nodes.emphasis("", "From the package:"), classes=["snn-used"])
-        for module, group in itertools.groupby(names, module_of):
-            last = module.removeprefix(f"{packageapi.PACKAGE}.")
-            for name in group:
-                text = f"{last}.{name.removeprefix(f'{module}.')}"
-                between = " " if len(paragraph) == 1 else ", "
-                paragraph += [nodes.Text(between), reference(name, nodes.literal(text, text))]
+        for name in names:
+            text = f"{name.split('.')[1]}.{name.rpartition('.')[2]}"
+            paragraph += [nodes.Text(" " if len(paragraph) == 1 else ", "), reference(name, nodes.literal(text, text))]
         paragraph += nodes.Text(".")
         return paragraph
 
