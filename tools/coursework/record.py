@@ -88,6 +88,8 @@ def autograded(source: Source, result: dict) -> NotebookNode:
             cells.append(cell)
             if known.kind in FROM_STUDENT:
                 cell.source = entry["source"] if known.type == "code" else harmless(entry["source"])
+            elif known.kind == "text":
+                cell.source = known.released
         if cells[-1].cell_type == "code":
             cells[-1].outputs = outputs(entry)
     for cell, known in rest:
