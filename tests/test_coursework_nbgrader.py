@@ -23,13 +23,14 @@ import nbformat
 import pytest
 from coursework import marks, run, sandbox
 from coursework.feedback import page
-from coursework.notebooks import Cell, Source
+from coursework.notebooks import Cell, Source, book_address, to_book
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 GRADING = ROOT / ".venv-grading"
 SCRIPT = "<script>alert(1)</script>"
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
+LINK = "[One layer](../../../backpropagation/one-layer.ipynb#Exercises)"
 SOLUTION = "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x  # twice\n    ### END SOLUTION"
 TEST = """\
 marks = Marks()
@@ -78,7 +79,7 @@ def nbgrader(name, kind, points=None):
 def tiny():
     """The notebook of the assignment."""
     cells = [
-        new_markdown_cell("# Tiny: twice"),
+        new_markdown_cell(f"# Tiny: twice\n\nRead the chapter {LINK}."),
         new_code_cell("from snnlib.coursework import Marks, expect", metadata=nbgrader("set-up", "given")),
         new_code_cell(SOLUTION, metadata=nbgrader("double", "solution")),
         new_code_cell(TEST, metadata=nbgrader("double-test", "test", 4)),
@@ -233,10 +234,37 @@ def test_a_release_that_gives_something_away_is_refused(term):
         "model answer": "The model answer of the essay.",
         "output": "has outputs",
         "missing cell": "has 5 cells, its source 6",
+        "link to a file that is not there": "links to map.png, which is not there",
+        "link to a page that is not there": "links to gone/away, which is no page of the book",
     }
     assert seen["refusals"].keys() == says.keys()
     for deed, words in says.items():
         assert words in seen["refusals"][deed]
+
+
+def test_links_to_chapters_lead_nowhere_but_to_the_book(term):
+    course, _ = term
+    with zipfile.ZipFile(course / "release" / "tiny.zip") as archive:
+        notebook = nbformat.reads(archive.read("tiny/tiny.ipynb").decode(), as_version=4)
+    assert notebook.cells[0].source.endswith(f"Read the chapter {to_book(LINK, book_address())}.")
+    assert "../" not in notebook.cells[0].source + (course / "solutions" / "tiny.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ("html: {use_issues_button: false}", "*One layer*"),
+        ("html: {baseurl: ''}", "*One layer*"),
+        (
+            "html: {baseurl: 'https://uni.example/course/'}",
+            "[One layer](https://uni.example/course/book/backpropagation/one-layer.html#exercises)",
+        ),
+    ],
+)
+def test_a_link_to_a_chapter_is_its_name_unless_the_book_has_an_address(tmp_path, settings, shown):
+    (tmp_path / "_config.yml").write_text(settings)
+    text = f"See {LINK}, and [this](https://elsewhere.example/x.ipynb)."
+    assert to_book(text, book_address(tmp_path / "_config.yml")) == text.replace(LINK, shown)
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -251,6 +279,7 @@ def test_the_results_of_these_tests_have_the_form_of_the_graders(tmp_path):
     except sandbox.NoSandbox as error:
         pytest.skip(str(error))
     solved = tiny()
+    solved.cells[0].source = to_book(solved.cells[0].source, book_address())
     solved.cells[2].source = "def double(x):\n    return 2.0"
     solved.cells[-1].source = "Mine."
     solved.cells.insert(3, new_code_cell("# a note of my own"))

@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import course
-from .batch import Busy, alone, write
+from .batch import write
 from .notebooks import Source
-from .record import Stale, check_assignment
 
 if TYPE_CHECKING:
     from nbgrader.api import Gradebook
@@ -262,23 +261,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = course.parser("marks", "Write marks for Moodle and Canvas, and statistics.")
     parser.add_argument("--fill", type=Path, action="append", default=[], metavar="CSV", help="an export to fill in")
     options = parser.parse_args(arguments)
-    folder = options.course.resolve()
     if options.fill and len(options.assignments) != 1:
         print("coursework: say of which one assignment the exports are", file=sys.stderr)
         return 1
-    try:
-        with alone(folder), course.gradebook(folder) as book:
-            for source in course.with_results(folder, options.sources, options.assignments):
-                check_assignment(book, source)
-                marks = read(book, source)
-                if not marks:
-                    raise Stale(f"the gradebook has no marks of {source.name}: run `make grade` first")
-                lines = publish(source, marks, options.fill, folder / "marks")
-                print(f"{source.name}, {len(marks)} students, in {folder / 'marks'}", *lines, sep="\n", flush=True)
-    except (Stale, Busy, OSError, ValueError) as error:
-        print(f"coursework: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work(book: Gradebook, folder: Path, sources: list[Source]) -> None:
+        for source in sources:
+            marks = read(book, source)
+            if not marks:
+                raise course.Stale(f"the gradebook has no marks of {source.name}: run `make grade` first")
+            lines = publish(source, marks, options.fill, folder / "marks")
+            print(f"{source.name}, {len(marks)} students, in {folder / 'marks'}", *lines, sep="\n", flush=True)
+
+    return course.with_gradebook(options, work)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import course
-from .batch import Busy, alone, write
+from .batch import alone, write
 from .notebooks import FROM_STUDENT, HIDDEN, SOLUTION, TO_BOOK, Source, book_address, same, to_book
 
 PACKAGE = course.ROOT / "snnlib"
@@ -52,7 +52,7 @@ pre {{ background: #8882; padding: .5rem; }}
 """
 
 
-class BadRelease(Exception):  # noqa: N818
+class BadRelease(course.Refused):
     """What students would get is not what they should; the message says why."""
 
 
@@ -114,8 +114,8 @@ def check(source: Source, folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             check_text(source, path)
-    check_cells(source, folder / f"{source.name}.ipynb")
     check_links(source, folder)
+    check_cells(source, folder / f"{source.name}.ipynb")
 
 
 def check_links(source: Source, folder: Path) -> None:
@@ -231,15 +231,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", type=Path, default=course.ROOT / ".venv" / "bin" / "python", help="of the book")
     options = parser.parse_args(arguments)
     folder = options.course.resolve()
-    try:
+
+    def work() -> None:
         with alone(folder):
             course.prepare(folder, options.sources)
             for source in course.chosen(options.sources, options.assignments):
                 print(f"{source.name}: {release(source, folder, options.python)}", flush=True)
-    except (BadRelease, Busy, OSError) as error:
-        print(f"coursework: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return course.status_of(work)
 
 
 if __name__ == "__main__":
