@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -386,6 +387,39 @@ def test_a_roster_gives_the_ids_of_the_course(tmp_path):
     place = put(tmp_path / "all", {f"{MOODLE}/x.ipynb": b"1", "bbob_12_1_x.ipynb": b"2"})
     found, _ = intake.collect(place, "tiny", tmp_path / "roster.csv")
     assert [(s.student, s.data) for s in found] == [("ada", b"1"), ("bob", b"2")]
+
+
+def test_namesakes_are_never_taken_for_one_student(tmp_path):
+    (tmp_path / "roster.csv").write_text(
+        "id,first_name,last_name,lms_user_id\n"
+        "anna1,Anna,Müller,1\nanna2,Anna,Müller,5003\nbob,Bob,B,5004\nkarl,Karl,Jäger,\n"
+    )
+    names = ["Anna Müller_5002", "Anna Müller_5003", "Zoe Z_5004", unicodedata.normalize("NFD", "Karl Jäger_5005")]
+    place = put(tmp_path / "all", {f"{name}_assignsubmission_file_/x.ipynb": b"1" for name in names})
+    found, left_out = intake.collect(place, "tiny", tmp_path / "roster.csv")
+    assert {s.student: s.doubts for s in found} == {
+        "5002": ["several students of the roster are called Anna Müller: the id is taken to be 5002"],
+        "5004": ["Zoe Z is not in the roster: the id is taken to be 5004"],  # the number is not Bob's
+        "anna2": [],
+        "karl": [],
+    }
+    assert not left_out
+
+
+def test_a_student_who_is_not_in_the_roster_is_named_and_one_who_had_another_id_before(place, backend, tmp_path):
+    put(tmp_path / "in", {"ada_7_1_tiny.ipynb": cases.RIGHT, "zoe_8_1_tiny.ipynb": cases.RIGHT})
+    grade(place, tmp_path / "in", tmp_path / "course")
+    (tmp_path / "roster.csv").write_text("id,first_name,last_name,lms_user_id\nada,Ada,A,7\n")
+    done, results = grade(place, tmp_path / "in", tmp_path / "course", "--roster", tmp_path / "roster.csv")
+    assert done.returncode == 1 and results["ada"]["cells"] == results["7"]["cells"]
+    assert "results/tiny/7.json: ada was graded as 7 before" in done.stdout
+    assert results["8"]["needs_person"][0] == "8 is not in the roster: the id is taken to be 8"
+
+
+def test_a_roster_without_ids_is_refused(tmp_path):
+    (tmp_path / "roster.csv").write_text("id;first_name;last_name\nada;Ada;A\n")
+    with pytest.raises(ValueError, match="needs a column id"):
+        intake.collect(put(tmp_path / "in", {"ada.ipynb": b"1"}), "tiny", tmp_path / "roster.csv")
 
 
 def test_the_newest_of_two_counts_and_that_is_said(tmp_path):

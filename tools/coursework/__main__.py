@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         with batch.alone(course):
             backend = choose([course, source.folder], options.unsafe)
             submissions, left_out = intake.collect(options.submissions, source.name, options.roster)
+            left_out += batch.renamed(submissions, course, source.name)
             results = batch.grade_all(submissions, source, course, backend, options.workers, options.again)
             text = batch.report(results, left_out, backend)
             batch.write_report(course, text)

@@ -129,7 +129,8 @@ def grade_all(
             store_submission(course, source, submission)
         old = None if again else read_result(course, source.name, submission.student)
         digest = hashlib.sha256(submission.data).hexdigest()
-        if old is None or (old["state"], old["submission"], old["source"]) != ("graded", digest, source.digest):
+        wanted = {"state": "graded", "submission": digest, "source": source.digest, "doubts": submission.doubts}
+        if old is None or any(old.get(key) != value for key, value in wanted.items()):
             waiting.append(submission)
     if len(waiting) < len(submissions):
         say(f"{len(submissions) - len(waiting)} of {len(submissions)} have been graded before")
@@ -228,7 +229,19 @@ def _failed(submission: Submission, source: Source, reason: str) -> dict:
 
 def _noted(submission: Submission, result: dict) -> dict:
     """Return the result with what was noted when the submission was found."""
-    return {**result, "notes": [*map(run.one_line, submission.notes), *result["notes"]]}
+    found = {"needs_person": submission.doubts, "notes": submission.notes}
+    noted = {key: [*map(run.one_line, lines), *result[key]] for key, lines in found.items()}
+    return {**result, **noted, "doubts": submission.doubts}
+
+
+def renamed(submissions: list[Submission], course: Path, assignment: str) -> list[str]:
+    """Return a line for each student who has a result under another id too, from before there was a roster."""
+    return [
+        f"results/{assignment}/{one.number}.json: {one.student} was graded as {one.number} before; remove it, and "
+        f"{one.number} from the gradebook (nbgrader db student remove {one.number} --force)"
+        for one in submissions
+        if one.number and result_path(course, assignment, one.number).exists()
+    ]
 
 
 def _finished(submission: Submission, source: Source, course: Path, late: bool) -> dict:

@@ -10,7 +10,6 @@ for what the person saw, which it is.
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from snnlib.coursework import Part
 
 from . import course
 from .batch import write
+from .intake import read_roster
 from .notebooks import FROM_STUDENT, Source, same
 from .run import checked_outputs
 
@@ -201,11 +201,7 @@ def submitted(book: Gradebook, assignment: str, student: str) -> SubmittedNotebo
 
 def enrol(book: Gradebook, roster: Path) -> None:
     """Write the students of a roster (CSV with id, first_name, last_name, email, lms_user_id) into the gradebook."""
-    with open(roster, newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
-    if not all(row.get("id") for row in rows):
-        raise ValueError(f"{roster} needs a column id with an entry in every row")
-    for row in rows:
+    for row in read_roster(roster):
         known = ("first_name", "last_name", "email", "lms_user_id")
         book.update_or_create_student(row["id"], **{key: row[key] for key in known if row.get(key)})
 
