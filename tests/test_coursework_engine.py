@@ -450,6 +450,22 @@ def test_names_of_files_cannot_forge_the_report(backend):
     assert [line for line in report.splitlines() if "eve" in line] == ["  x Complete (1) eve: 100 of 100"]
 
 
+def test_what_every_submission_has_does_not_hide_those_that_are_odd(place, backend):
+    source = Source.read(place)
+    kinds = {"calm": cases.RIGHT, "odd": cases.submission(change=cases.lose_answer), "blank": cases.BLANK}
+    results = [
+        batch.grade_one(intake.Submission(who, data, who), source, backend)
+        for who, data in [*kinds.items(), ("x", b"")]
+    ]
+    titles = [line for line in batch.report(results, [], backend).splitlines()[1:] if not line.startswith("    ")]
+    assert [re.sub(r", [\d.]+ s", "", line) for line in titles if line] == [
+        *("Not graded (1)", "  x: not graded"),
+        *("For a person (1)", "  odd: 10 of 20"),
+        *("To be read (1)", "  calm: 10 of 20; to be read: why, plot"),
+        *("Complete (1)", "  blank: 0 of 20"),
+    ]
+
+
 def test_a_zip_that_leads_elsewhere_or_is_too_large_does_no_harm(tmp_path, monkeypatch):
     def link(name):
         info = zipfile.ZipInfo(name)

@@ -392,8 +392,14 @@ def test_who_waits_for_a_person_has_no_mark_and_is_named(term):
         **{"ada": "4", "eve": "7", "dan": "0", "4711": "1"},
         **{"bob": "", "cid": ""},
     }
-    waiting = re.findall(r"^(\w+): no mark yet", seen["marks"][1], re.MULTILINE)
-    assert waiting == ["bob", "cid"]
+    assert "no mark yet, a person must grade (2): bob, cid\n" in seen["marks"][1]
+
+
+def test_students_are_named_where_they_are_few():
+    assert marks.listed("not in a.csv", []) == []
+    many = [f"k{n}" for n in range(500)]
+    assert marks.listed("not in a.csv", many[:2]) == ["not in a.csv (2): k0, k1"]
+    assert marks.listed("not in a.csv", many) == [f"not in a.csv (500): {', '.join(many[:20])}, and 480 more"]
 
 
 def test_a_worksheet_of_moodle_is_made_with_the_columns_that_moodle_reads(term):
@@ -409,7 +415,7 @@ def test_a_worksheet_of_moodle_is_filled_for_the_right_students_and_otherwise_un
     before, after = list(csv.reader(io.StringIO(MOODLE))), table(course, "moodle.csv")
     assert [row[4] for row in after] == ["Grade", "5", "4", "0", "1", "4", ""]  # bob keeps his
     assert [row[:4] + row[5:] for row in after] == [row[:4] + row[5:] for row in before]
-    assert "eve is not in moodle.csv" in seen["marks"][1]
+    assert re.search(r"^not in moodle.csv \(\d\): .*\beve\b", seen["marks"][1], re.MULTILINE)
 
 
 def test_exports_are_filled_for_one_assignment_at_a_time(tmp_path, capsys):
@@ -434,8 +440,8 @@ def test_statistics_say_how_each_question_went(term):
     own, other = [1, 4, 0, 1], [3, 3, 0, 0]  # ada, eve, dan, 4711: graded in full
     tests = [*own, 4, 4]  # bob, cid
     numbers = [statistics.mean(tests), 3 / 6, 1 / 6, statistics.correlation(own, other)]
-    assert rows["double-test"] == ["4", *(f"{number:.3f}" for number in numbers)]
-    assert rows["essay"] == ["6", "1.500", "0.000", "0.500", f"{numbers[-1]:.3f}"]
+    assert rows["double-test"] == ["4", "6", *(f"{number:.3f}" for number in numbers)]
+    assert rows["essay"] == ["6", "4", "1.500", "0.000", "0.500", f"{numbers[-1]:.3f}"]
     assert (course / "marks" / "tiny.png").read_bytes().startswith(b"\x89PNG")
 
 

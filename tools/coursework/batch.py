@@ -278,22 +278,31 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
+def _section(result: dict) -> str:
+    """Where a result stands in the report: what every submission has, answers to read, does not hide the rest."""
+    people = result["needs_person"]
+    if result["state"] == "failed":
+        return "Not graded"
+    if not people:
+        return "Complete"
+    return "To be read" if len(people) == 1 and people[0].startswith(run.TO_READ) else "For a person"
+
+
 def report(results: list[dict], left_out: list[str], backend: Backend) -> str:
     """Return the text that names every submission that needs a person, and why."""
     lines = [f"{len(results)} submissions, sandbox: {backend.name}"]
     if not backend.safe:
         lines.append("WARNING: student code ran WITHOUT A SANDBOX, with all rights of the one who graded (--unsafe)")
-    sections = {
-        "Not graded": [r for r in results if r["state"] == "failed"],
-        "For a person": [r for r in results if r["state"] == "graded" and r["needs_person"]],
-        "Complete": [r for r in results if r["state"] == "graded" and not r["needs_person"]],
-    }
+    sections: dict[str, list[dict]] = {"Not graded": [], "For a person": [], "To be read": [], "Complete": []}
+    for result in results:
+        sections[_section(result)].append(result)
     for title, members in sections.items():
         if members:
             lines += ["", f"{title} ({len(members)})"]
             for result in members:
-                lines.append(f"  {summary(result)}")
-                lines += [f"    - {reason}" for reason in result["needs_person"]]
+                people = result["needs_person"]
+                lines.append(f"  {summary(result)}" + (f"; {people[0]}" if title == "To be read" else ""))
+                lines += [f"    - {reason}" for reason in people if title != "To be read"]
                 lines += [f"    . {note}" for note in result["notes"]]
     if left_out:
         lines += ["", f"Left out ({len(left_out)})", *(f"  {run.one_line(line)}" for line in left_out)]
