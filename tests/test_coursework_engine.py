@@ -230,6 +230,21 @@ def test_a_worker_that_does_not_start_is_told(monkeypatch, backend):
         Sandbox(backend, "someone", sandbox.Limits())
 
 
+def test_errors_are_told_without_the_sources_of_libraries():
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tools" / "coursework")!r})
+import worker
+shell = worker.make_shell(print)
+shell.InteractiveTB = shell.SyntaxTB = None  # what formats errors, which takes seconds
+for cell in ("1 / 0", "def f(:"):
+    result = shell.run_cell(cell)
+    print(type(result.error_before_exec or result.error_in_exec).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stdout.split() == ["ZeroDivisionError", "SyntaxError"], done.stderr
+
+
 # interrupted and taken up
 
 

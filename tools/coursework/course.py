@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .batch import Busy, alone, read_result, write
-from .notebooks import ROOT, STUBS, BadNotebook, Source
+from .notebooks import ROOT, SOURCES, STUBS, BadNotebook, Source
 
 if TYPE_CHECKING:
     from nbgrader.api import Gradebook
     from nbgrader.apps.api import NbGraderAPI
 
-SOURCES = ROOT / "book" / "coursework" / "source"
 SETTINGS = """\
 # Written by `make coursework`; nbgrader's own commands, run in this folder, use it too.
 c = get_config()

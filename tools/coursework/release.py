@@ -32,9 +32,12 @@ KEPT = {"nbgrader", "tags", "deletable", "editable"}  # metadata of a cell in a 
 README = """\
 {title}
 
-Put your student id into the file STUDENT, then open {name}.ipynb, with this folder as it is around it. The notebook
-needs Python 3.11 or newer with NumPy, SciPy, mpmath and Matplotlib, and where it says so PyTorch; `make lab` in the
-course's repository has it all. Hand in the notebook alone, under its name.
+Put your student id into the file STUDENT, then open {name}.ipynb, with this folder as it is around it. It needs Python
+3.11 or newer and
+
+    pip install jupyterlab numpy scipy mpmath matplotlib
+
+and, where it says so, python-flint or torch. Hand in the notebook alone, under its name.
 """
 PAGE = """\
 <!DOCTYPE html>
