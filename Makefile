@@ -62,7 +62,7 @@ bench: book ## measure the speed of the library, the figures and the grading, an
 	@PYTHONPATH=tests:tools $(PY) tests/benchmarks/grading.py
 	@$(PY) tests/benchmarks/bacteria.py
 
-mutate: environment ## plant errors in the library and show that tests notice them
+mutate: environment ## plant errors in the library and the grader and show that tests notice them
 	@MUTATE=1 $(PY) -m pytest tests/test_mutations.py --verbose --no-header
 
 coursework: grading-environment ## make and check what students get, and the solutions (ASSIGNMENT=...: one of them)

@@ -188,7 +188,39 @@ def test_an_object_ends_with_its_process(place, backend):
     assert reasons[0] is None and "ended its process" in reasons[1] and "this object with it" in reasons[2]
 
 
+def test_a_loop_is_interrupted_and_its_process_goes_on(place, backend):
+    kind = cases.hostile([], 0)["infinite loop in a call"]
+    result = run.grade(Source.read(place), "someone", kind.data, backend)
+    assert scores(result) == kind.points
+    assert result["notes"] == [f"your code ran longer than {cases.LIMITS['call_seconds']} s"]  # it could be interrupted
+
+
+def test_a_test_that_gives_more_points_than_there_are_gives_none(place, backend):
+    source = Source.read(place)
+    generous = replace(source.cells[3], text="5.0")
+    source = replace(source, cells=(*source.cells[:3], generous, *source.cells[4:]))
+    result = run.grade(source, "someone", cases.RIGHT, backend)
+    assert scores(result) == (None, 6)
+    assert "the test test-double gives 5.0 of 4 points" in result["needs_person"]
+
+
 # sandboxes
+
+NETWORK = """
+import socket
+try:
+    socket.socket(socket.AF_INET)
+except OSError as error:
+    print(type(error).__name__)
+print([line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:]])
+"""
+
+
+def test_two_walls_keep_the_network_out(place, backend):
+    if backend.name == "user":
+        pytest.skip("another user has one wall: no sockets")
+    cells = run.grade(Source.read(place), "someone", cases.submission(plot=NETWORK), backend)["cells"]
+    assert cells[-1]["outputs"] == [{"type": "text", "data": "PermissionError\n['lo']\n"}]
 
 
 @pytest.mark.parametrize("way", sandbox.BACKENDS[1:], ids=lambda way: way.name)
@@ -314,6 +346,13 @@ def test_two_batches_do_not_share_a_course(tmp_path):
 
 
 # what is taken from a submission
+
+
+def test_students_get_neither_solutions_nor_hidden_tests(place):
+    text = "\n".join(cell.released for cell in Source.read(place).cells)
+    for secret in ("HIDDEN", "hidden_tiny", "twice an array", "SOLUTION", "2 * x", "self.W = W", "Because."):
+        assert secret not in text
+    assert "twice a number" in text and text.count("YOUR") == 4
 
 
 def test_only_what_is_the_students_comes_from_the_submission(place):
