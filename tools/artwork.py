@@ -36,7 +36,8 @@ def icon(size):
     unit = size / 32
     path = curve(activations.selu().f, -4.0, 3.4, (3.5 * unit, 5 * unit, 25 * unit, 22 * unit), (-1.9, 3.5))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" role="img" aria-label="The curve of SELU">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" role="img" '
+        'aria-label="The curve of SELU">\n'
         f'<rect width="{size}" height="{size}" rx="{6 * unit:.0f}" fill="{DEEP_BLUE}"/>\n'
         f'<path d="{path}" fill="none" stroke="#fff" stroke-width="{3.2 * unit:.1f}" '
         'stroke-linecap="round" stroke-linejoin="round"/>\n</svg>\n'
@@ -90,12 +91,9 @@ def forty_layers():
             f'fill="{figures.GREY}">layer {DEPTH}</text>'
         )
     width, height = 4 + step * (DEPTH - 1) + bar, 248
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width * 1.2:.0f}" height="{height * 1.2:.0f}" '
-        "font-family=\"system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif\">\n"
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+    size = f'viewBox="0 0 {width} {height}" width="{width * 1.2:.0f}" height="{height * 1.2:.0f}"'
+    fonts = "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{fonts}">', *parts, "</svg>", ""])
 
 
 def card():

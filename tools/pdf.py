@@ -11,7 +11,6 @@ import re
 import shutil
 import sys
 import time
-from pathlib import Path
 
 import yaml
 from bs4 import BeautifulSoup
