@@ -41,7 +41,18 @@ def show(draw: Callable, *, name: str, alt: str, caption: str, **controls: ipywi
 
 
 class Experiment:
-    """The controls, the picture, and the run that is going on; `show` shows one."""
+    """The controls, the picture, and the run that is going on; `show` shows one.
+
+    Parameters
+    ----------
+    draw, controls : as for `show`, the controls by name.
+    about : name, alternative text and caption of the picture.
+
+    Attributes
+    ----------
+    view : everything together, as Jupyter shows it.
+    picture, message, stop : the parts of the view: the picture, what is said beside it, and the button that stops.
+    """
 
     def __init__(self, draw: Callable, controls: dict[str, ipywidgets.ValueWidget], about: dict[str, str]):
         self._draw, self._controls, self._about = draw, controls, about
@@ -64,7 +75,8 @@ class Experiment:
             plt.close(last)  # or Jupyter would show those on the way, too
         picture, about = figures.png(last, **self._about)
         self.picture.value, self.picture.layout.width = picture, about["width"]
-        return {_VIEW: self.view._repr_mimebundle_()[_VIEW], "image/png": picture}, about
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}  # ipywidgets 7 makes no bundle
+        return {_VIEW: view, "image/png": picture}, about
 
     def _figures(self) -> Iterator[Figure]:
         drawn = self._draw(**{name: control.value for name, control in self._controls.items()})

@@ -441,6 +441,18 @@ def test_without_a_repository_the_files_lie_in_the_cache_of_the_user(tmp_path, m
     assert f"{tmp_path}/cache/snnlib/fashion-mnist/{FIRST} is missing" in failure(fashion_mnist, download=False)
 
 
+@pytest.mark.parametrize("place", ["data", "snnlib/stored"], ids=["in a repository", "installed"])
+def test_what_comes_with_the_course_is_found_with_and_without_the_repository(tmp_path, monkeypatch, place):
+    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "snnlib" / "datasets.py"))
+    if place == "data":
+        (tmp_path / "pyproject.toml").touch()
+    (tmp_path / place / "sweeps").mkdir(parents=True)
+    (tmp_path / place / "sweeps" / "a.csv").touch()
+    assert datasets.stored("sweeps/a.csv") == tmp_path / place / "sweeps" / "a.csv"
+    said = failure(datasets.stored, "b.csv")
+    assert "'b.csv'" in said and f"{tmp_path}/{place} holds sweeps" in said
+
+
 def test_a_missing_set_names_the_command_that_fetches_it(tmp_path):
     said = failure(fashion_mnist, root=tmp_path, download=False)
     assert said.endswith(f"{FIRST} is missing: run `python -m snnlib data fashion-mnist --root {tmp_path}`")

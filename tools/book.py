@@ -47,8 +47,8 @@ INDEX = """<!DOCTYPE html>
 
 def inputs():
     """Return the hash of every file that the book is made from, by its path relative to the root."""
-    tops = ["_config.yml", "_toc.yml", "constraints.txt", "requirements.txt", "tools/book.py"]
-    folders = [ROOT / "book", ROOT / "snnlib" / "explorables"]
+    tops = ["_config.yml", "_toc.yml", "constraints.txt", "requirements.txt", "tools/book.py", "tools/packageapi.py"]
+    folders = [ROOT / "book", ROOT / "snnlib"]
     files = [*(ROOT / name for name in tops), *(path for folder in folders for path in sorted(folder.rglob("*")))]
     return {
         str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -124,7 +124,7 @@ def remove_book():
         shutil.rmtree(BUILD / name, ignore_errors=True)
 
 
-def run_sphinx(write_all):
+def run_sphinx(write_all, builder="html", folder=HTML):
     """Build with Jupyter Book as `jupyter-book build -W -n --keep-going` does; return (succeeded, messages).
 
     Called in this process rather than by the command line, which cannot write all pages without reading them all.
@@ -135,7 +135,7 @@ def run_sphinx(write_all):
     with contextlib.redirect_stdout(status), contextlib.redirect_stderr(messages):
         result = build_sphinx(
             ROOT,
-            HTML,
+            folder,
             noconfig=True,
             path_config=ROOT / "_config.yml",
             confoverrides={
@@ -143,7 +143,7 @@ def run_sphinx(write_all):
                 "latex_individualpages": False,
                 "nitpicky": True,
             },
-            builder="html",
+            builder=builder,
             warningiserror=True,
             keep_going=True,
             force_all=write_all,
