@@ -67,9 +67,15 @@ RESULTS = (
     *("loss", "accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy", "best_accuracy"),
     *("epochs_done", "seconds", "diverged", "stopped", "error"),
 )
+_SCHEMES = {  # what is customary for an activation
+    **dict.fromkeys(("identity", "sigmoid", "tanh"), "xavier"),
+    **dict.fromkeys(("relu", "leaky_relu"), "he"),
+    **dict.fromkeys(("elu", "selu"), "lecun"),
+    **dict.fromkeys(("gelu", "silu"), "he"),
+}
 CHOICES = {  # written out, for the modules that know them import torch and SciPy; the tests compare
     "data": ("bacteria", "fashion-mnist", "mnist-t10k", "iris", "wine", "breast-cancer"),
-    "activation": ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu"),
+    "activation": tuple(_SCHEMES),
     "normalization": (None, "batch", "layer", "weight"),
     "scheme": (None, "lecun", "xavier", "he", "orthogonal", "normalized_rows"),
     "optimizer": ("sgd", "momentum", "adam"),
@@ -95,11 +101,6 @@ _NUMBERS = {  # name: (type, the values that are allowed, in words)
     "seed": (int, lambda n: n >= 0, "a whole number >= 0"),
 }
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_SCHEMES = {  # what is customary for an activation
-    **dict.fromkeys(("selu", "elu"), "lecun"),
-    **dict.fromkeys(("relu", "leaky_relu", "gelu", "silu"), "he"),
-    **dict.fromkeys(("tanh", "sigmoid", "identity"), "xavier"),
-}
 _FIT = ("epochs", "batch_size", "lr", "optimizer", "momentum", "schedule", "patience", "clip", "precision", "device")
 _PICTURES, _TEST_PICTURES = 2000, 1000  # where no limit is given
 _TEST_SHARE = 0.2  # of a table, where no limit is given
