@@ -14,10 +14,12 @@ ROSTER ?=
 GRADING_OPTIONS ?=
 LMS ?=
 COURSE ?= build/coursework
+SOURCES ?= book/coursework/source
 
 VENV := .venv
 PY := $(VENV)/bin/python
 GRADING_PY := PYTHONPATH=tools:. .venv-grading/bin/python
+PLACES = --course "$(COURSE)" --sources "$(SOURCES)"
 
 # Real data that lies beside the repository is used when SNN_DATA does not name another place.
 ifneq ($(wildcard ../shared/data),)
@@ -60,23 +62,23 @@ bench: book ## measure the speed of the library, the figures and the grading, an
 	@PYTHONPATH=tests:tools $(PY) tests/benchmarks/grading.py
 	@$(PY) tests/benchmarks/bacteria.py
 
-mutate: environment ## plant errors in the library and show that tests notice them
+mutate: environment ## plant errors in the library and the grader and show that tests notice them
 	@MUTATE=1 $(PY) -m pytest tests/test_mutations.py --verbose --no-header
 
 coursework: grading-environment ## make and check what students get, and the solutions (ASSIGNMENT=...: one of them)
-	@$(GRADING_PY) -m coursework.release --course "$(COURSE)" $(ASSIGNMENT)
+	@$(GRADING_PY) -m coursework.release $(PLACES) $(ASSIGNMENT)
 
 grade: grading-environment ## grade ASSIGNMENT=... SUBMISSIONS=... (a folder, zip or download; ROSTER=... a CSV)
 	@test -n "$(ASSIGNMENT)" && test -e "$(SUBMISSIONS)" || { echo "make grade ASSIGNMENT=name SUBMISSIONS=folder-or-zip" >&2; exit 2; }
-	@PYTHONPATH=tools $(PY) -m coursework "$(ASSIGNMENT)" "$(SUBMISSIONS)" --course "$(COURSE)" \
+	@PYTHONPATH=tools $(PY) -m coursework "$(ASSIGNMENT)" "$(SUBMISSIONS)" $(PLACES) \
 		$(if $(ROSTER),--roster "$(ROSTER)") $(GRADING_OPTIONS); status=$$?; test $$status -le 1 || exit $$status; \
-		$(GRADING_PY) -m coursework.record "$(ASSIGNMENT)" --course "$(COURSE)" $(if $(ROSTER),--roster "$(ROSTER)")
+		$(GRADING_PY) -m coursework.record "$(ASSIGNMENT)" $(PLACES) $(if $(ROSTER),--roster "$(ROSTER)")
 
 marks: grading-environment ## write marks for Moodle and Canvas, and statistics (ASSIGNMENT=...; LMS=... exports to fill)
-	@$(GRADING_PY) -m coursework.marks --course "$(COURSE)" $(ASSIGNMENT) $(addprefix --fill ,$(LMS))
+	@$(GRADING_PY) -m coursework.marks $(PLACES) $(ASSIGNMENT) $(addprefix --fill ,$(LMS))
 
 feedback: grading-environment ## write one page for each student (ASSIGNMENT=...: of one assignment)
-	@$(GRADING_PY) -m coursework.feedback --course "$(COURSE)" $(ASSIGNMENT)
+	@$(GRADING_PY) -m coursework.feedback $(PLACES) $(ASSIGNMENT)
 
 repository: environment ## take the addresses of _config.yml to the files that repeat them
 	@$(PY) tools/repository.py

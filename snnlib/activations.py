@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+#: What functions here take and return; scalars count as arrays of shape ().
 Array = np.ndarray
 
-# Klambauer et al. (2017), equation 14, correctly rounded to float64.
+#: SELU's alpha, Klambauer et al. (2017), equation 14, correctly rounded to float64; eq-alpha.
 SELU_ALPHA = 1.6732632423543772848
+#: SELU's lambda, likewise; eq-lambda.
 SELU_LAMBDA = 1.0507009873554804934
 
-LEAKY_SLOPE = 0.01
+LEAKY_SLOPE = 0.01  #: The slope of leaky_relu for z <= 0.
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Activation:
     kinks : the points at which f is not infinitely often differentiable; quadrature splits there.
     exponential_linear : (alpha, lam) if f(z) = lam z for z > 0 and lam alpha (e^z - 1) otherwise, else None; what is
         known in closed form for this family (`moments`) goes by it.
+
+    >>> relu = get("relu")
+    >>> relu.f(np.array([-1.0, 2.0])), relu.derivative(np.array([-1.0, 2.0])), relu.kinks
+    (array([0., 2.]), array([0., 1.]), (0.0,))
     """
 
     name: str
@@ -53,22 +59,25 @@ class Activation:
     def value_and_derivative(self, z: ArrayLike) -> tuple[Array, Array]:
         """(f(z), f'(z)) for real z, computing once what both need (one exponential instead of two).
 
-        Agrees with `f` and `derivative` up to rounding: the derivative may differ by a few units in the last place of
-        the largest slope of f.
+        z may have any shape. Agrees with `f` and `derivative` up to rounding: the derivative may differ by a few units
+        in the last place of the largest slope of f.
         """
         return (self.f(z), self.derivative(z)) if self._both is None else self._both(z)
 
     def module(self):
-        """A new torch.nn.Module that computes the same function (imports torch)."""
+        """A new torch.nn.Module that computes the same function, entry by entry, on any tensor (imports torch)."""
         import torch
 
         return self._module(torch.nn)
 
 
 def get(name: str | Activation) -> Activation:
-    """The activation of that name; an `Activation` comes back as it is.
+    """The activation of that name, one of `names`; an `Activation` comes back as it is.
 
     Raises ValueError for an unknown name, with the names that exist.
+
+    >>> get("selu").f(np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-1.1113,  0.    ,  1.0507])
     """
     if isinstance(name, Activation):
         return name
@@ -78,14 +87,22 @@ def get(name: str | Activation) -> Activation:
 
 
 def names() -> tuple[str, ...]:
-    """The names that `get` accepts."""
+    """The names that `get` accepts.
+
+    >>> names()
+    ('identity', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu')
+    """
     return tuple(_ALL)
 
 
 def selu(alpha: float = SELU_ALPHA, lam: float = SELU_LAMBDA) -> Activation:
     """The scaled exponential linear unit: lambda z for z > 0, lambda alpha (e^z - 1) otherwise.
 
-    Equation 11 of the lecture; Klambauer et al. (2017), equation 2. Raises ValueError when alpha or lam is not finite.
+    Equation 11 of the lecture, eq-selu; Klambauer et al. (2017), equation 2. Raises ValueError when alpha or lam is not
+    finite.
+
+    >>> selu(alpha=1.5, lam=1.1).f(np.array([-1.0, 1.0])).round(4)
+    array([-1.043,  1.1  ])
     """
     for label, value in (("alpha", alpha), ("lam", lam)):
         if not np.isfinite(value):

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from . import activations
 from .initialization import initialize
 
-Array = np.ndarray
+Array = np.ndarray  #: What functions here return.
 
 
 class Network:
@@ -38,6 +38,10 @@ class Network:
     parameters : [W1, b1, ..., WN, bN] with Wi of shape (ni, n(i-1)) and bi of shape (ni,); change them in place.
 
     Raises ValueError for widths, an activation, a scheme or a type that do not exist or make no sense.
+
+    >>> network = Network([4, 8, 3], "tanh", seed=1)
+    >>> network.depth, [array.shape for array in network.parameters]
+    (2, [(8, 4), (8,), (3, 8), (3,)])
     """
 
     def __init__(
@@ -74,6 +78,9 @@ class Network:
         """The outputs (B, nN) for inputs x (B, n0); keeps what `backward` needs.
 
         Raises ValueError when x has another shape or holds NaN or infinity.
+
+        >>> Network([2, 3, 1]).forward([[1.0, -1.0], [0.0, 0.0]]).shape
+        (2, 1)
         """
         x = _checked_batch("x", x, self.widths[0], self.dtype)
         self._inputs, self._slopes = [x], []
@@ -90,9 +97,16 @@ class Network:
     def backward(self, upstream: ArrayLike) -> tuple[Array, list[Array]]:
         """(dx, gradients) of a number L, given upstream = dL/dy (B, nN) at the outputs of the last `forward`.
 
-        dx has the shape of x; gradients are dL/dW1, dL/db1, ..., dL/dWN, dL/dbN, of the shapes of `parameters`.
+        dx has the shape of x; gradients are dL/dW1, dL/db1, ..., dL/dWN, dL/dbN, of the shapes of `parameters`;
+        eq-batch-backward.
 
         Raises ValueError when upstream has another shape or holds NaN or infinity, or when no forward pass came before.
+
+        >>> network = Network([2, 3, 1])
+        >>> y = network.forward([[1.0, -1.0]])
+        >>> dx, gradients = network.backward([[1.0]])
+        >>> dx.shape, [gradient.shape for gradient in gradients]
+        ((1, 2), [(3, 2), (3,), (1, 3), (1,)])
         """
         if not self._inputs:
             raise ValueError("backward needs the values of a forward pass: call forward(x) first")
@@ -116,9 +130,13 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, 
     Returns
     -------
     The loss as a float, and dloss/dlogits (B, K) = (softmax(logits) - onehot(labels)) / B. The largest logit of each
-    row is subtracted first, so that no exponential overflows.
+    row is subtracted first, so that no exponential overflows; eq-softmax-gradient, eq-logsumexp.
 
     Raises ValueError for other shapes, labels that are not integers or out of range, NaN or infinite logits.
+
+    >>> loss, dlogits = softmax_cross_entropy([[0.0, 0.0]], [1])
+    >>> round(loss, 4), dlogits
+    (0.6931, array([[ 0.5, -0.5]]))
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or 0 in logits.shape:
@@ -138,8 +156,8 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, 
 def complex_step(function: Callable[[Array], Array], x: ArrayLike, step: float = 1e-30) -> Array:
     """The Jacobian of a function at a real vector, from its values at complex points: Im f(x + i h e_j) / h.
 
-    There is no difference and so no cancellation: the result is exact to rounding (Squire and Trapp, 1998; equation
-    eq-complex-step of the chapter one-layer).
+    There is no difference and so no cancellation: the result is exact to rounding (Squire and Trapp, 1998;
+    eq-complex-step).
 
     Parameters
     ----------
@@ -153,6 +171,10 @@ def complex_step(function: Callable[[Array], Array], x: ArrayLike, step: float =
     Array of the shape of the function's value with one more axis of length n at its end.
 
     Raises ValueError when x is not a vector of real numbers, or the function returns real ones: then it lost the step.
+
+    >>> complex_step(lambda z: z**2, [1.0, 3.0])
+    array([[2., 0.],
+           [0., 6.]])
     """
     x = np.asarray(x)
     if x.ndim != 1 or x.dtype.kind not in "fiu":
@@ -172,8 +194,18 @@ def check_gradients(network: Network, x: ArrayLike, labels: ArrayLike, entries: 
     gradient entry of that array (for the random direction by the norm of the gradient), so that entries that are zero
     do no harm.
 
-    Parameters: x (B, n0), labels (B,) in 0 ... nN - 1. Returns a float, about 1e-15 for a correct float64 network and
-    about 1e-6 for float32. Raises ValueError as `Network.forward` and `softmax_cross_entropy` do.
+    Parameters
+    ----------
+    network : a `Network`.
+    x, labels : a batch, (B, n0), and its classes, (B,) in 0 ... nN - 1.
+    entries : how many entries of each array are checked.
+    seed : of which ones, and of the directions.
+
+    Returns a float, about 1e-15 for a correct float64 network and about 1e-6 for float32. Raises ValueError as
+    `Network.forward` and `softmax_cross_entropy` do.
+
+    >>> check_gradients(Network([4, 8, 3]), [[1.0, 0.0, -1.0, 0.5]], [2]) < 1e-12
+    True
     """
     _, dlogits = softmax_cross_entropy(network.forward(x), labels)
     dx, gradients = network.backward(dlogits)

@@ -44,9 +44,11 @@ try:
 except ImportError as error:
     raise ImportError('snnlib.contraction needs python-flint: pip install "snnlib[proof]"') from error
 
+#: A number that is what it says: a decimal string such as "0.1" or "1/3", an integer, a `Fraction` or a `Decimal`.
 Exact = str | Rational | Decimal
-Interval = tuple[Fraction, Fraction]
-Matrix = tuple[tuple[arb, arb], tuple[arb, arb]]
+Interval = tuple[Fraction, Fraction]  #: (least, greatest), both included.
+Matrix = tuple[tuple[arb, arb], tuple[arb, arb]]  #: A 2 x 2 matrix of balls, row by row.
+#: Whether and how a search reports: True, or a function of its name, the boxes looked at, and the bound so far.
 Progress = bool | Callable[[str, int, Decimal], None] | None
 
 _BITS = 128  # of every midpoint; with fewer, bounds would be wider, not wrong
@@ -150,6 +152,12 @@ class Domain:
 
     Raises TypeError for floats and what is no number, ValueError for text that is no number, for a reversed interval,
     and for a variance or a sum of squares that is not positive.
+
+    >>> domain = Domain(mu=("-0.1", "0.1"), nu=("0.8", "1.5"), omega=(0, 0), tau=(1, 1))
+    >>> print(domain)
+    mu in [-0.1, 0.1], nu in [0.8, 1.5], omega in [0, 0], tau in [1, 1]
+    >>> domain.v
+    (Fraction(4, 5), Fraction(3, 2))
     """
 
     mu: Interval
@@ -171,13 +179,13 @@ class Domain:
 
     @property
     def m(self) -> Interval:
-        """All mu omega."""
+        """All mu omega, an interval."""
         products = [mu * omega for mu in self.mu for omega in self.omega]
         return min(products), max(products)
 
     @property
     def v(self) -> Interval:
-        """All nu tau."""
+        """All nu tau, an interval."""
         return self.nu[0] * self.tau[0], self.nu[1] * self.tau[1]
 
     def largest_omega(self, m: Interval) -> Fraction:
@@ -200,7 +208,10 @@ class Domain:
     def point(
         self, m: Fraction, v: Fraction, largest_tau: bool = True
     ) -> tuple[Fraction, Fraction, Fraction, Fraction]:
-        """(mu, nu, omega, tau) in the domain with mu omega = m, nu tau = v, |omega| largest, tau largest or least."""
+        """(mu, nu, omega, tau) in the domain with mu omega = m, nu tau = v and the largest |omega|.
+
+        tau is the largest that occurs there, or, without largest_tau, the least.
+        """
         omega = self.largest_omega((m, m))
         mu = m / omega if omega else self.mu[0]
         tau = min(self.tau[1], v / self.nu[0]) if largest_tau else max(self.tau[0], v / self.nu[1])
@@ -219,13 +230,16 @@ def _largest_factor(least, greatest, mu: Interval, low: Fraction, high: Fraction
     return greatest if least <= greatest else None
 
 
+#: The domain of Theorem 1 of Klambauer et al. (2017); thm-snn.
 THEOREM_1 = Domain(mu=("-0.1", "0.1"), nu=("0.8", "1.5"), omega=("-0.1", "0.1"), tau=("0.95", "1.1"))
+#: The domain of Theorem 2; thm-variance.
 THEOREM_2 = Domain(mu=(-1, 1), nu=(3, 16), omega=("-0.1", "0.1"), tau=("0.8", "1.25"))
-# Theorem 3 has two domains, D1 and D2; the appendix restates both with nu from 0.05.
+#: The two domains of Theorem 3, D1 and D2; thm-variance.
 THEOREM_3 = (
     Domain(mu=("-0.1", "0.1"), nu=("0.02", "0.16"), omega=("-0.1", "0.1"), tau=("0.8", "1.25")),
     Domain(mu=("-0.1", "0.1"), nu=("0.02", "0.24"), omega=("-0.1", "0.1"), tau=("0.9", "1.25")),
 )
+#: The two domains as the paper's appendix restates them, with nu from 0.05.
 THEOREM_3_APPENDIX = tuple(Domain(d.mu, (Fraction(1, 20), d.nu[1]), d.omega, d.tau) for d in THEOREM_3)
 
 
@@ -269,9 +283,13 @@ class Witness:
 
 @dataclass(frozen=True)
 class Image:
-    """An enclosure of g(domain): mu~ and nu~ lie in these intervals, whose ends are rounded outwards.
+    """An enclosure of g(domain), which `image` finds.
 
-    The intervals can be put into a `Domain` again, which encloses the next layer.
+    Attributes
+    ----------
+    mu, nu : mu~ and nu~ lie in these intervals, whose ends are rounded outwards. They can be put into a `Domain`
+        again, which encloses the next layer.
+    boxes : how many boxes were looked at.
     """
 
     mu: tuple[Decimal, Decimal]
@@ -279,7 +297,10 @@ class Image:
     boxes: int
 
     def within(self, mu: Sequence[Exact], nu: Sequence[Exact]) -> bool:
-        """Whether the enclosure lies in the rectangle mu x nu."""
+        """Whether the enclosure lies in the rectangle mu x nu, given by two intervals.
+
+        Raises TypeError and ValueError for what is no interval.
+        """
         (mu_low, mu_high), (nu_low, nu_high) = _interval(mu, "mu"), _interval(nu, "nu")
         inside = mu_low <= Fraction(self.mu[0]) and Fraction(self.mu[1]) <= mu_high
         return inside and nu_low <= Fraction(self.nu[0]) and Fraction(self.nu[1]) <= nu_high
@@ -349,6 +370,10 @@ def constants(nu: Exact | Sequence[Exact] | arb = 1) -> tuple[arb, arb]:
 
     nu = 1 gives the constants of SELU (Klambauer et al., 2017, equation 14). An interval gives balls that hold the
     constants of every nu in it: a family of activations. Raises ValueError where nu is not positive.
+
+    >>> alpha, lam = constants()
+    >>> print(alpha.str(10), lam.str(10))
+    [1.673263242 +/- 3.55e-10] [1.050700987 +/- 3.56e-10]
     """
     nu = _ball(nu, "nu")
     if not nu > 0:
@@ -376,6 +401,10 @@ def enclose(m, v, alpha=None, lam=None) -> tuple[arb, arb]:
 
     m, v, alpha and lam may be exact numbers, intervals (pairs of exact numbers) or balls; without alpha or lam, the
     exact constants of SELU are taken. Raises ValueError where v is not positive.
+
+    >>> mean, variance = enclose(0, ("0.9", "1.1"))
+    >>> variance.contains(1)
+    True
     """
     m, v, alpha, lam = _arguments(m, v, alpha, lam)
     centre = _moments(_derivatives(m.mid(), v.mid(), alpha, lam))
@@ -512,7 +541,7 @@ def _length(x: arb, y: arb) -> arb:
 
 # --- branch and bound ------------------------------------------------------------------------------------------------
 
-Box = tuple[Interval, Interval]  # m, v
+Box = tuple[Interval, Interval]  #: Intervals of m and v.
 
 
 @dataclass
@@ -685,6 +714,10 @@ def certify(
         the search, the number of boxes that it has looked at, and its bound so far.
 
     Raises TypeError and ValueError for what is no exact number or no interval.
+
+    >>> proof = certify(THEOREM_1)
+    >>> proof.contracts, proof.maps_into_itself, round(proof.singular_value_bound, 4)
+    (True, True, Decimal('0.8976'))
     """
     start = time.perf_counter()
     alpha, lam = _activation(alpha, lam)
@@ -720,6 +753,9 @@ def image(
     """An enclosure of g(domain): the least rectangle around it, up to the tolerance (arguments as in `certify`).
 
     mu~ is accurate absolutely, nu~ relatively, unless `max_boxes` ends a search or the constants are wide intervals.
+
+    >>> image(Domain(mu=(0, 0), nu=(1, 1), omega=(0, 0), tau=(1, 1))).within(("-0.01", "0.01"), ("0.99", "1.01"))
+    True
     """
     alpha, lam = _activation(alpha, lam)
     with _Reporter(progress) as reporter:
@@ -780,6 +816,9 @@ def certify_decrease(
     """Prove that nu~ < nu on the whole domain (Theorem 2 of the paper); arguments and errors as in `certify`.
 
     Among the points of the domain with the same m and v, the least nu is max(nu_min, v / tau_max).
+
+    >>> certify_decrease(THEOREM_2).proven
+    True
     """
     return _certify_variance(1, domain, alpha, lam, tolerance, max_boxes, progress)
 
@@ -796,6 +835,9 @@ def certify_increase(
     """Prove that nu~ > nu on the whole domain (Theorem 3 of the paper); arguments and errors as in `certify`.
 
     Among the points of the domain with the same m and v, the largest nu is min(nu_max, v / tau_min).
+
+    >>> [certify_increase(domain).proven for domain in THEOREM_3]
+    [True, True]
     """
     return _certify_variance(-1, domain, alpha, lam, tolerance, max_boxes, progress)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-MAX_REASON = 300  # characters
+MAX_REASON = 300  #: Characters that the reason for lost points may have.
 
 
 class Mistake(Exception):  # noqa: N818 - the student made one, the program did not
@@ -69,7 +69,14 @@ class Died(_Limit):
 
 @dataclass(frozen=True)
 class Part:
-    """One line of the marks: its points, what was tested, and why they are lost (None when they are not)."""
+    """One line of the marks.
+
+    Attributes
+    ----------
+    points : what the part is worth.
+    title : what was tested.
+    reason : why the points are lost; None when they are not.
+    """
 
     points: float
     title: str
@@ -94,7 +101,7 @@ class Marks:
 
     @contextmanager
     def __call__(self, points: float, title: str) -> Iterator[None]:
-        """A block that earns its points when it raises nothing; what it raises becomes the reason."""
+        """A block, named by its title, that earns its points when it raises nothing; what it raises becomes the reason."""
         reason = None
         try:
             yield
@@ -154,6 +161,12 @@ def expect(
     name : what the student calls it.
     rtol, atol : floats and complex numbers may differ by atol + rtol |want|; nan is never right.
     mistakes : {sentence: what one gets who makes this mistake}; when got is that, the sentence is the reason.
+
+    >>> try:
+    ...     expect(np.ones(3), np.array([1.0, 2.0, 1.0]), name="dx")
+    ... except Mistake as mistake:
+    ...     print(mistake)
+    dx: the largest difference is at [1]: expected 2, got 1
     """
     problem = _problem(got, want, rtol, atol)
     if problem is None:
@@ -163,7 +176,7 @@ def expect(
 
 
 def expect_nonzero(got: object, name: str = "the result") -> None:
-    """Raise Mistake unless got, a float or an array of them, is finite and not all zero.
+    """Raise Mistake, which begins with name, unless got, a float or an array of them, is finite and not all zero.
 
     For tests that hold one result of a student against another, which zeros would pass.
     """
@@ -288,6 +301,10 @@ def student() -> str:
 
 
 def seed(student_id: str, assignment: str) -> int:
-    """A number from 0 to 2^32 - 1 that is the same everywhere for this student and assignment."""
+    """A number from 0 to 2^32 - 1 that is the same everywhere for this student_id and assignment.
+
+    >>> seed("ada", "project") == seed(" Ada ", "project")
+    True
+    """
     digest = hashlib.sha256(f"{assignment}\n{student_id.strip().casefold()}".encode()).digest()
     return int.from_bytes(digest[:4], "big")

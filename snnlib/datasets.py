@@ -34,13 +34,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike
 
+#: The names of Fashion-MNIST's classes, by label.
 FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
-FASHION_MEAN, FASHION_STD = 0.28604, 0.35302  # of the grey values of all 60,000 training images, in units of 255
+FASHION_MEAN, FASHION_STD = 0.28604, 0.35302  #: Of the grey values of all 60,000 training images, in units of 255
 
-MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # the same of MNIST's 60,000 training images, in its customary four digits
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  #: The same of MNIST's 60,000 training images, in its customary four digits
 
 _SIDE = 28
 
@@ -200,6 +201,9 @@ def fashion_mnist(
 
     Raises DataError when a file is missing, damaged, not the official one, cannot be fetched, or holds fewer than
     `limit` pictures; ValueError for a split or a limit that make no sense.
+
+    >>> fashion_mnist(limit=100)  # doctest: +SKIP
+    Images(100 pictures of 28 x 28 pixels, 10 classes)
     """
     _check_choice("split", split, _FASHION.files)
     return _load(_FASHION, split, limit, root, download)
@@ -271,6 +275,10 @@ def bacteria(split: str = "train", n: int | None = None, seed: int = 0) -> Image
 
     Returns `Images`; mean and std are constants, whatever n, split and seed are. Raises ValueError for impossible
     arguments.
+
+    >>> train = bacteria("train", n=20)
+    >>> train, train.x.shape, train.class_names[:2]
+    (Images(20 pictures of 28 x 28 pixels, 10 classes), (20, 784), ('coccus', 'diplococcus'))
     """
     _check_choice("split", split, ("train", "test"))
     n = _checked_count("n", n)
@@ -301,6 +309,9 @@ def tabular(name: str) -> Table:
     (Klambauer et al., 2017). Before a test is made, pass the parts through `standardize`.
 
     Raises ValueError for another name, DataError where scikit-learn is not installed.
+
+    >>> tabular("iris")
+    Table(150 rows of 4 features, 3 classes)
     """
     _check_choice("name", name, _TABLES)
     bunch = getattr(_module("sklearn.datasets", "scikit-learn"), _TABLES[name])()
@@ -324,6 +335,10 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[np.ndarray, ...]:
     of `Table.x` are: any earlier shift and scale cancels here, and the result is that of the raw features.
 
     Raises ValueError for other shapes, an empty train, NaN or infinity.
+
+    >>> train, test = standardize([[1.0], [3.0]], [[4.0]])
+    >>> train.ravel(), test.ravel()
+    (array([-1.,  1.]), array([2.]))
     """
     parts = [np.asarray(part, np.float64) for part in (train, *others)]
     for part in parts:
@@ -361,6 +376,12 @@ def read_idx(path: str | os.PathLike, limit: int | None = None) -> np.ndarray:
 
     Raises DataError when the file is missing, unreadable, damaged, not such a file, shorter or longer than its header
     says, or holds fewer than `limit` entries; ValueError for a limit that is not a whole number >= 1.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "labels-idx1-ubyte"
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1]) + (3).to_bytes(4, "big") + bytes([7, 8, 9]))
+    ...     read_idx(path, limit=2)
+    array([7, 8], dtype=uint8)
     """
     limit = _checked_count("limit", limit)
     with _opened(path) as (stream, capacity):

@@ -29,7 +29,8 @@ from .networks import Layer
 from .propagation import layer_statistics
 from .training import History
 
-ALPHA_DROPPED = 1.7580993408473766  # minus the value that torch's alpha dropout gives to dropped units: lambda alpha
+#: Minus the value that torch's alpha dropout gives to dropped units: lambda alpha, eq-alpha-prime.
+ALPHA_DROPPED = 1.7580993408473766
 
 
 class Ensemble:
@@ -45,6 +46,10 @@ class Ensemble:
     parameters, buffers : {name: tensor (S, ...)}. Parameters that do not require gradients are never changed.
 
     Raises ValueError for no model, or models whose parameters do not have the same names and shapes.
+
+    >>> pair = Ensemble([nn.Sequential(nn.Linear(4, 3)) for _ in range(2)])
+    >>> pair.logits(torch.zeros(5, 4)).shape
+    torch.Size([2, 5, 3])
     """
 
     def __init__(self, models: Sequence[nn.Module]):
@@ -76,7 +81,7 @@ class Ensemble:
         return self._skeletons[0].training
 
     def train(self, mode: bool = True) -> Ensemble:
-        """Switch all networks to training mode, or to evaluation."""
+        """Switch all networks to training mode, or, where mode is False, to evaluation; returns the ensemble."""
         for skeleton in self._skeletons:
             skeleton.train(mode)
         return self
@@ -117,7 +122,7 @@ class Ensemble:
 
     @torch.no_grad()
     def accuracy(self, x: Tensor, labels: Tensor) -> Tensor:
-        """(S,), the share of right answers of each network, taken in evaluation mode."""
+        """(S,), the share of right answers of each network, taken in evaluation mode; x and labels as in `losses`."""
         training = self.training
         try:
             return (self.train(False).logits(x).argmax(dim=2) == labels).float().mean(dim=1)

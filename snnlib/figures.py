@@ -18,12 +18,14 @@ from IPython.display import publish_display_data
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+#: The colours of lines, from the Okabe-Ito palette; the blue is a little lighter than theirs.
 BLUE, VERMILLION, GREEN, PURPLE = "#1F82BF", "#D55E00", "#009E73", "#CC79A7"
-GREY = "#7A7A7A"  # about 4.3 : 1 against white and against the dark theme's ground
+GREY = "#7A7A7A"  #: Of axes and texts: about 4.3 : 1 against white and against the dark theme's ground
 
-MAX_WIDTH = 6.5  # inches; what a page holds beside its margin
+MAX_WIDTH = 6.5  #: Inches; what a page holds beside its margin.
 _DPI = 200
 
+#: The settings of matplotlib that `use_style` makes the default.
 STYLE = {
     "figure.figsize": (6.5, 3.2),
     "figure.constrained_layout.use": True,
@@ -75,7 +77,10 @@ def show(fig: Figure, *, name: str, alt: str, caption: str) -> None:
 
 
 def png(fig: Figure, *, name: str, alt: str, caption: str) -> tuple[bytes, dict[str, str]]:
-    """Check and close a figure; return its picture and what the book needs to set it. As `show`, which publishes it."""
+    """Check and close a figure; return its picture, a PNG, and what the book needs to set it.
+
+    fig, name, alt and caption as in `show`, which publishes both; raises ValueError as it does.
+    """
     if not re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name must look like 'fig-loss-curve', got {name!r}")
     if len(alt.strip()) < 20:
@@ -99,7 +104,12 @@ def metadata(about: dict[str, str]) -> dict:
 def draw_network(ax: Axes, widths: Sequence[int], *, names: Sequence[str] | None = None, most: int = 6) -> list[list]:
     """Draw a fully connected network from left to right; returns the positions [[(x, y), ...], ...] of the drawn units.
 
-    `names` are written under the columns. A layer of more than `most` units is drawn as that many, with a gap.
+    Parameters
+    ----------
+    ax : where to draw.
+    widths : number of units of each column.
+    names : what is written under the columns.
+    most : a layer of more than so many units is drawn as that many, with a gap.
     """
     columns = []
     for i, width in enumerate(widths):

@@ -63,6 +63,11 @@ def expectation(
 
     Raises ValueError for a negative or non-finite mean or variance, and where h is not finite, does not settle, or
     grows too fast for the integral to be computed.
+
+    >>> float(expectation(np.square, mean=1.0, variance=2.0).round(10))
+    3.0
+    >>> expectation(np.abs, 0.0, [1.0, 4.0], kinks=[0.0]).round(4)
+    array([0.7979, 1.5958])
     """
     mean, variance = np.broadcast_arrays(np.asarray(mean, np.float64), np.asarray(variance, np.float64))
     for label, values in (("mean", mean), ("variance", variance)):

@@ -31,6 +31,10 @@ def initialize(target, scheme: str, seed: int | np.random.Generator | None = Non
 
     Raises ValueError for an unknown scheme, a target that is not a floating matrix, an empty one, or rows too short for
     the scheme (`normalized_rows` needs n >= 2).
+
+    >>> W = initialize(np.empty((2, 100)), "normalized_rows", seed=0)
+    >>> W.sum(axis=1).round(9) + 0.0, (W**2).sum(axis=1).round(9)
+    (array([0., 0.]), array([1., 1.]))
     """
     if scheme not in _SCHEMES:
         raise ValueError(f"unknown scheme {scheme!r}; choose one of {', '.join(_SCHEMES)}")

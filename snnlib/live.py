@@ -41,7 +41,18 @@ def show(draw: Callable, *, name: str, alt: str, caption: str, **controls: ipywi
 
 
 class Experiment:
-    """The controls, the picture, and the run that is going on; `show` shows one."""
+    """The controls, the picture, and the run that is going on; `show` shows one.
+
+    Parameters
+    ----------
+    draw, controls : as for `show`, the controls by name.
+    about : name, alternative text and caption of the picture.
+
+    Attributes
+    ----------
+    view : everything together, as Jupyter shows it.
+    picture, message, stop : the parts of the view: the picture, what is said beside it, and the button that stops.
+    """
 
     def __init__(self, draw: Callable, controls: dict[str, ipywidgets.ValueWidget], about: dict[str, str]):
         self._draw, self._controls, self._about = draw, controls, about

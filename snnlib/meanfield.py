@@ -37,7 +37,11 @@ def variance_map(
 ) -> np.ndarray:
     """The variance of the next layer's pre-activations: sigma_w^2 E[f(sqrt(q) Z)^2] + sigma_b^2.
 
-    q, sigma_w and sigma_b broadcast. Raises ValueError where one of them is negative or not finite.
+    activation is a name or an `Activation`; q, sigma_w and sigma_b broadcast. Raises ValueError where one of them is
+    negative or not finite. Poole et al. (2016), equation 3; eq-variance-map.
+
+    >>> variance_map("relu", [1.0, 4.0], sigma_w=1.0).round(6)
+    array([0.5, 2. ])
     """
     q, sigma_w, sigma_b = _checked(q=q, sigma_w=sigma_w, sigma_b=sigma_b)
     return sigma_w**2 * _square(activations.get(activation), q) + sigma_b**2
@@ -48,10 +52,14 @@ def variance_path(
 ) -> np.ndarray:
     """The variances of the pre-activations of layers 1, ..., depth, where layer 1 has q; shape (depth, ...).
 
-    q, sigma_w and sigma_b broadcast to the further axes. `chi` of the result, with the same sigma_w, is by what factor
-    each layer's activation and the weights behind it multiply the squared norm of a gradient.
+    activation, sigma_w and sigma_b as in `variance_map`; q, sigma_w and sigma_b broadcast to the further axes. `chi` of
+    the result, with the same sigma_w, is by what factor each layer's activation and the weights behind it multiply the
+    squared norm of a gradient.
 
     Raises ValueError for depth < 1 and where q, sigma_w or sigma_b is negative or not finite.
+
+    >>> variance_path("tanh", depth=4, sigma_w=1.0).round(4)
+    array([1.    , 0.3943, 0.2365, 0.1667])
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
@@ -73,7 +81,11 @@ def variance_fixed_point(activation: str | Activation, sigma_w: ArrayLike, sigma
     - inf where it grows without bound, which includes fixed points above 1e12;
     - 1 where q = 1 is itself fixed: relu with sigma_w = sqrt(2) and sigma_b = 0 keeps every variance.
 
-    sigma_w and sigma_b broadcast. Raises ValueError where one of them is negative or not finite.
+    activation as in `chi`; sigma_w and sigma_b broadcast. Raises ValueError where one of them is negative or not
+    finite.
+
+    >>> variance_fixed_point("tanh", [0.9, 1.5]).round(4)
+    array([0.    , 0.7934])
     """
     a = activations.get(activation)
     sigma_w, sigma_b = np.broadcast_arrays(*_checked(sigma_w=sigma_w, sigma_b=sigma_b))
@@ -91,10 +103,14 @@ def chi(
 ) -> np.ndarray:
     """The mean squared slope of a layer, sigma_w^2 E[f'(sqrt(q) Z)^2]; q is the fixed point if not given.
 
-    At q = 0 and q = inf it is the limit: half the squared slopes on either side, next to 0 and far out. q, sigma_w and
-    sigma_b broadcast; sigma_b matters only for the fixed point.
+    activation is a name or an `Activation`. At q = 0 and q = inf it is the limit: half the squared slopes on either
+    side, next to 0 and far out. q, sigma_w and sigma_b broadcast; sigma_b matters only for the fixed point.
+    Schoenholz et al. (2017), equation 5; eq-chi.
 
     Raises ValueError where sigma_w or sigma_b is negative or not finite, or q is negative or nan.
+
+    >>> print(f"{chi('selu', 1.0):.4f}")
+    1.0716
     """
     sigma_w, sigma_b = _checked(sigma_w=sigma_w, sigma_b=sigma_b)
     if q is None:
@@ -112,12 +128,16 @@ def correlation_map(
 
     The two have pre-activations of equal variance q and correlation c here: u_1, u_2. In the next layer both have
     variance q' = variance_map(q), and the coefficient is (sigma_w^2 E[f(u_1) f(u_2)] + sigma_b^2) / q'; it is 1 for
-    c = 1. Poole et al. (2016), equation 5, at the fixed point q' = q.
+    c = 1. Poole et al. (2016), equation 5, at the fixed point q' = q; eq-correlation-map.
 
-    c, q, sigma_w and sigma_b broadcast; the time grows with the number of different (c, q), about a millisecond each.
+    activation as in `chi`; c, q, sigma_w and sigma_b broadcast; the time grows with the number of different (c, q),
+    about a millisecond each.
 
     Raises ValueError where c is outside [-1, 1], q or q' is not positive, or one of the others is negative or not
     finite.
+
+    >>> correlation_map("relu", [0.0, 0.5, 1.0], q=1.0, sigma_w=2**0.5).round(4)
+    array([0.3183, 0.609 , 1.    ])
     """
     a = activations.get(activation)
     q, sigma_w, sigma_b = _checked(q=q, sigma_w=sigma_w, sigma_b=sigma_b)
@@ -140,8 +160,11 @@ def correlation_fixed_point(activation: str | Activation, sigma_w: ArrayLike, si
     coefficients of the correlation map are not negative. 1 is returned as well where the signal dies out or grows
     without bound, and where the fixed point is nearer to 1 than 1e-9.
 
-    sigma_w and sigma_b broadcast, at some 20 ms for each chaotic pair. Raises ValueError where one of them is negative
-    or not finite.
+    activation as in `chi`; sigma_w and sigma_b broadcast, at some 20 ms for each chaotic pair. Raises ValueError where
+    one of them is negative or not finite.
+
+    >>> correlation_fixed_point("tanh", [1.0, 1.5], sigma_b=0.1).round(4)
+    array([1.    , 0.1801])
     """
     a = activations.get(activation)
     sigma_w, sigma_b = np.broadcast_arrays(*_checked(sigma_w=sigma_w, sigma_b=sigma_b))
@@ -156,11 +179,16 @@ def correlation_fixed_point(activation: str | Activation, sigma_w: ArrayLike, si
 def depth_scale(activation: str | Activation, sigma_w: ArrayLike, sigma_b: ArrayLike = 0.0) -> np.ndarray:
     """xi, in layers: how deep a signal can be followed, |c_l - c*| ~ exp(-l / xi).
 
-    xi = -1 / ln(slope of the correlation map at its stable fixed point), Schoenholz et al. (2017), equation 9. In the
-    ordered phase the slope is chi. xi is inf where chi = 1 (to 1e-11), and where the variance grows without bound:
-    there c tends to 1 more slowly than any exponential. Where the signal dies out, xi is that of its dying.
+    xi = -1 / ln(slope of the correlation map at its stable fixed point), Schoenholz et al. (2017), equation 9;
+    eq-depth-scale. In the ordered phase the slope is chi. xi is inf where chi = 1 (to 1e-11), and where the variance
+    grows without bound: there c tends to 1 more slowly than any exponential. Where the signal dies out, xi is that of
+    its dying.
 
-    sigma_w and sigma_b broadcast. Raises ValueError where one of them is negative or not finite.
+    activation as in `chi`; sigma_w and sigma_b broadcast. Raises ValueError where one of them is negative or not
+    finite.
+
+    >>> depth_scale("tanh", [1.0, 1.5], sigma_b=0.1).round(2)
+    array([ 7.57, 14.85])
     """
     a = activations.get(activation)
     sigma_w, sigma_b = np.broadcast_arrays(*_checked(sigma_w=sigma_w, sigma_b=sigma_b))
@@ -178,7 +206,11 @@ def variance_depth_scale(activation: str | Activation, sigma_w: ArrayLike, sigma
     xi_q = -1 / ln(slope of the variance map at its fixed point), Schoenholz et al. (2017), equation 7; inf where the
     slope is 1 and where the variance grows without bound.
 
-    sigma_w and sigma_b broadcast. Raises ValueError where one of them is negative or not finite.
+    activation as in `chi`; sigma_w and sigma_b broadcast. Raises ValueError where one of them is negative or not
+    finite.
+
+    >>> print(f"{variance_depth_scale('tanh', 1.5, 0.1):.2f}")
+    1.42
     """
     a = activations.get(activation)
     sigma_w, sigma_b = _checked(sigma_w=sigma_w, sigma_b=sigma_b)
@@ -190,14 +222,17 @@ def variance_depth_scale(activation: str | Activation, sigma_w: ArrayLike, sigma
 def critical_sigma_w(activation: str | Activation, sigma_b: float) -> float:
     """The sigma_w at which chi = 1 at the fixed point of the variance: the edge of chaos, for one sigma_b.
 
-    Where chi = 1, sigma_w^2 = 1 / E[f'(sqrt(q) Z)^2], and q is fixed if sigma_b^2 = q - E[f^2] / E[f'^2]; q is the
-    smallest root of that equation which the variance tends to from 1. Without bias the root may be q = 0 (tanh:
-    sigma_w = 1; selu: 0.690), and for relu it is every q. With bias the variance of a critical relu network grows
-    without bound, and sqrt(2) is returned as the limit. The sigmoid needs large weights, 10.1 without bias; gelu and
-    silu have no critical point unless sigma_b is large: chi jumps over 1, as the variance goes from settling low to
-    growing without bound.
+    activation as in `chi`, sigma_b a number. Where chi = 1, sigma_w^2 = 1 / E[f'(sqrt(q) Z)^2], and q is fixed if
+    sigma_b^2 = q - E[f^2] / E[f'^2]; q is the smallest root of that equation which the variance tends to from 1.
+    Without bias the root may be q = 0 (tanh: sigma_w = 1; selu: 0.690), and for relu it is every q. With bias the
+    variance of a critical relu network grows without bound, and sqrt(2) is returned as the limit. The sigmoid needs
+    large weights, 10.1 without bias; gelu and silu have no critical point unless sigma_b is large: chi jumps over 1, as
+    the variance goes from settling low to growing without bound.
 
     Raises ValueError where sigma_b is negative, not finite or not a scalar, and where there is no such sigma_w.
+
+    >>> print(f"{critical_sigma_w('selu', 0.0):.4f}")
+    0.6905
     """
     a = activations.get(activation)
     (sigma_b,) = _checked(sigma_b=sigma_b)

@@ -45,7 +45,14 @@ _NEUTRAL = 1e-9  # an eigenvalue so near to 1 leaves open whether there is a fix
 
 
 class NoFixedPointError(ValueError):
-    """There is no fixed point to be found; the message says what happens to the moments instead."""
+    """There is no fixed point to be found; the message says what happens to the moments instead.
+
+    >>> try:
+    ...     fixed_point("relu")
+    ... except NoFixedPointError as error:
+    ...     print(str(error).split(": ")[1].split(" (")[0])
+    the variance dies out
+    """
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,18 @@ class FixedPoint:
 def moment_map(
     activation: str | Activation, mu: ArrayLike, nu: ArrayLike, omega: ArrayLike = 0.0, tau: ArrayLike = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(mu~, nu~), the mean and the variance of f(Z) for Z ~ N(mu omega, nu tau).
+    """(mu~, nu~), the mean and the variance of f(Z) for Z ~ N(mu omega, nu tau); eq-moment-map.
 
-    mu, nu, omega and tau broadcast, and the results have their common shape. Where nu tau = 0, Z is one number and the
-    results are f(mu omega) and 0.
+    Parameters
+    ----------
+    activation : name or `Activation`.
+    mu, nu : mean and variance of the inputs.
+    omega, tau : sum and sum of squares of the weights.
+
+    Returns
+    -------
+    Two arrays of the shape to which mu, nu, omega and tau broadcast. Where nu tau = 0, Z is one number and the results
+    are f(mu omega) and 0.
 
     For relu, elu and selu, with any constants, the relative error of nu~ is below 1e-11, however small nu~ is, and so
     is that of mu~, unless mu~ is within sqrt(nu~) / 1000 of 0: there it is the error relative to that which is. For
@@ -82,6 +97,10 @@ def moment_map(
     and the kinks. These hold for |mu| <= 10, |omega| <= 1, 1e-6 <= nu <= 100, 0.1 <= tau <= 10.
 
     Raises ValueError where nu or tau is negative, or something is not finite.
+
+    >>> mean, variance = moment_map("selu", 0.0, [0.5, 1.0, 2.0])
+    >>> variance.round(4)
+    array([0.5775, 1.    , 1.7145])
     """
     a, m, v, _ = _pre_activation(activation, mu, nu, omega, tau)
     moments = np.empty((2, m.size))
@@ -96,8 +115,8 @@ def jacobian(
 ) -> np.ndarray:
     """The derivative of (mu~, nu~) with respect to (mu, nu); shape (..., 2, 2).
 
-    mu, nu, omega and tau broadcast to the leading axes. This is H of Klambauer et al. (2017); with m = mu omega and
-    v = nu tau,
+    activation, mu, nu, omega and tau as in `moment_map`; the four numbers broadcast to the leading axes. This is H of
+    Klambauer et al. (2017), eq-jacobian-g; with m = mu omega and v = nu tau,
 
         d mu~ / d mu = omega E[f'],          d mu~ / d nu = tau E[f''] / 2,
         d nu~ / d mu = 2 omega Cov[f, f'],   d nu~ / d nu = tau (E[f'^2] + Cov[f, f''])
@@ -107,6 +126,10 @@ def jacobian(
 
     Raises ValueError where nu or tau is not positive (at a kink there is no derivative for nu tau = 0), or something is
     not finite.
+
+    >>> jacobian("selu", 0.0, 1.0).round(4)
+    array([[0.    , 0.0888],
+           [0.    , 0.7826]])
     """
     a, m, v, (omega, tau) = _pre_activation(activation, mu, nu, omega, tau)
     if not (v > 0).all():
@@ -129,8 +152,13 @@ def iterate(
 ) -> np.ndarray:
     """(mu, nu) and what `steps` layers make of them; shape (steps + 1, ..., 2).
 
-    mu, nu, omega and tau broadcast to the axes in the middle. Raises ValueError as `moment_map` does, and for a
-    negative number of steps.
+    activation, mu, nu, omega and tau as in `moment_map`; the four numbers broadcast to the axes in the middle. Raises
+    ValueError as `moment_map` does, and for a negative number of steps.
+
+    >>> iterate("selu", 0.0, 3.0, steps=2).round(4)
+    array([[0.    , 3.    ],
+           [0.175 , 2.3491],
+           [0.1201, 1.9424]])
     """
     if steps < 0:
         raise ValueError(f"steps must be at least 0, got {steps}")
@@ -149,6 +177,12 @@ def fixed_point(
 ) -> FixedPoint:
     """The fixed point with nu > 0 that Newton's method finds from `start` = (mu, nu).
 
+    Parameters
+    ----------
+    activation : name or `Activation`.
+    omega, tau : sum and sum of squares of the weights, two numbers.
+    start : mean and variance from which to search.
+
     Newton's method goes to fixed points that iteration runs away from, too: see `attracting`. Where it fails from
     `start`, it is tried again from where iteration leads, and from wherever the variance would stay as it is at the
     mean of `start`. Where every variance is fixed (relu, omega = 0, tau = 2 / (1 - 1 / pi)) the fixed point near
@@ -157,6 +191,10 @@ def fixed_point(
     Raises NoFixedPointError, saying what iteration does, where none is found. A variance below 1e-10 has died out:
     nu = 0 is no fixed point here. Mean and variance beyond 1e10 have no bound. Raises ValueError where omega, tau or
     start is not finite, tau is negative, or the variance in start is not positive.
+
+    >>> level = fixed_point("tanh", tau=2.0)
+    >>> round(level.nu, 4), round(level.spectral_radius, 4), level.attracting
+    (0.309, 0.5525, True)
     """
     a = activations.get(activation)
     mu, nu, omega, tau = (float(x) for x in _checked(*start, omega, tau))
@@ -193,9 +231,9 @@ def selu_constants(
         lam (P - alpha Q) = mu,   lam^2 (S + alpha^2 T) = nu + mu^2
 
     For mu = 0, alpha = P / Q. Otherwise lam is eliminated; (P - alpha Q)^2 / (S + alpha^2 T) = mu^2 / (nu + mu^2) is a
-    quadratic equation for alpha. Its left side falls from P^2 / S at alpha = 0 to 0 at alpha = P / Q, where mu = 0, and
-    rises towards Q^2 / T beyond; so there is at most one solution with alpha > 0 and lam > 0 on the side that the sign
-    of mu wants.
+    quadratic equation for alpha (eq-targets). Its left side falls from P^2 / S at alpha = 0 to 0 at alpha = P / Q,
+    where mu = 0, and rises towards Q^2 / T beyond; so there is at most one solution with alpha > 0 and lam > 0 on the
+    side that the sign of mu wants.
 
     Parameters
     ----------
@@ -204,6 +242,12 @@ def selu_constants(
         to be printed with mpmath.nstr(alpha, digits).
 
     Raises ValueError for a target that no alpha > 0 and lam > 0 reach, nu or tau not positive, or digits < 1.
+
+    >>> selu_constants()
+    (1.6732632423543772, 1.0507009873554805)
+    >>> alpha, lam = selu_constants(nu="0.5", digits=30)
+    >>> print(mpmath.nstr(alpha, 20))
+    1.4680598705305052804
     """
     if digits < 1:
         raise ValueError(f"digits must be at least 1, got {digits}")
@@ -234,10 +278,14 @@ def alpha_dropout_affine(
 
     Alpha dropout sets a unit to alpha' = -lam alpha, the value at which SELU saturates, with probability `rate`, and
     leaves it with probability q = 1 - rate. That makes the mean q mu + (1 - q) alpha' and the variance
-    q ((1 - q) (alpha' - mu)^2 + nu). Klambauer et al. (2017), section "New dropout technique".
+    q ((1 - q) (alpha' - mu)^2 + nu). Klambauer et al. (2017), section "New dropout technique"; eq-affine.
 
-    All arguments broadcast. Raises ValueError where rate is not in [0, 1), nu is not positive, or something is not
-    finite.
+    rate, mu, nu, alpha and lam broadcast. Raises ValueError where rate is not in [0, 1), nu is not positive, or
+    something is not finite.
+
+    >>> a, b = alpha_dropout_affine(0.1)
+    >>> print(f"{a:.4f} {b:.4f}")
+    0.9213 0.1620
     """
     rate, mu, nu, alpha, lam = (np.asarray(x, np.float64) for x in (rate, mu, nu, alpha, lam))
     if not ((rate >= 0) & (rate < 1)).all():

@@ -24,6 +24,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from . import activations
 from .initialization import initialize
 
+#: What `fully_connected` knows as `normalization`.
 NORMALIZATIONS = (None, "batch", "layer", "weight")
 
 
@@ -33,10 +34,12 @@ class Layer(nn.Sequential):
     residual = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The outputs (B, m) for inputs x (B, n)."""
         y = super().forward(x)
         return x + y if self.residual else y
 
     def extra_repr(self) -> str:
+        """What stands in the brackets of the layer's repr."""
         return "residual" if self.residual else ""
 
 
@@ -74,6 +77,10 @@ def fully_connected(
     The parameters are on the CPU and of torch's default type (float32 unless changed).
 
     Raises ValueError for arguments that do not exist or make no sense.
+
+    >>> model = fully_connected([4, 8, 3], activation="tanh", normalization="layer", seed=0)
+    >>> model(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
     """
     widths = _checked_widths(widths)
     activation = activations.get(activation)

@@ -20,7 +20,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrize
 
-Array = np.ndarray
+Array = np.ndarray  #: What functions here return.
 
 
 class Signals(NamedTuple):
@@ -62,6 +62,11 @@ def layer_signals(model: nn.Module, x: ArrayLike, labels: ArrayLike | None = Non
 
     Raises ValueError for a batch that is empty or not finite, labels that do not fit the outputs, or a model that runs
     no `torch.nn.Linear`.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.SELU(), nn.Linear(8, 3))
+    >>> signals = layer_signals(model, np.ones((2, 4)), labels=[0, 2])
+    >>> [z.shape for z in signals.pre_activations], [dW.shape for dW in signals.gradients]
+    ([(2, 8), (2, 3)], [(8, 4), (3, 8)])
     """
     x = _checked_input(model, x)
     if x.ndim < 2:
@@ -117,6 +122,10 @@ def layer_statistics(model: nn.Module, x: ArrayLike, labels: ArrayLike | None = 
     ==============================  ===================================================================================
 
     Sums are accumulated in float64. A network that has diverged gives a table with inf and nan.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.SELU(), nn.Linear(8, 3))
+    >>> layer_statistics(model, np.ones((5, 4)))[["layer", "units"]].values.tolist()
+    [[1, 8], [2, 3]]
     """
     signals = layer_signals(model, x, labels)
     rows = []
@@ -167,6 +176,12 @@ def jacobian(model: nn.Module, x: ArrayLike) -> torch.Tensor:
 
     Raises ValueError when x has another shape, is empty or not finite, when the model does not map rows to rows, or
     when batch normalization makes the outputs of one example depend on the others.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    >>> model[0].weight.data = torch.tensor([[3.0, 0.0], [0.0, 0.5]])
+    >>> jacobian(model, [1.0, 1.0])
+    tensor([[3.0000, 0.0000],
+            [0.0000, 0.5000]])
     """
     x = _checked_rows(model, x)
     with _random_state_kept(x):
@@ -186,6 +201,11 @@ def jacobian_singular_values(model: nn.Module, x: ArrayLike) -> Array:
     The Jacobian of a deep network spans many orders of magnitude, and is only as good as its model's arithmetic: with
     float32, singular values below about 1e-7 of the largest are rounding, with float64 those below about 1e-16.
     `lyapunov_exponents` sees further.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    >>> model[0].weight.data = torch.tensor([[3.0, 0.0], [0.0, 0.5]])
+    >>> jacobian_singular_values(model, [1.0, 1.0])
+    array([3. , 0.5])
     """
     J = jacobian(model, x).double().cpu()
     if not J.isfinite().all():
@@ -227,6 +247,11 @@ def lyapunov_exponents(model: nn.Sequential, x: ArrayLike) -> Array:
     Each layer's Jacobian is taken in float64, whatever the model's type, and handed to `product_exponents`: nothing
     over- or underflows, however deep the network. Errors are those of `jacobian` and `product_exponents`; besides,
     ValueError when the model is no `nn.Sequential`.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    >>> model[0].weight.data = torch.tensor([[3.0, 0.0], [0.0, 0.5]])
+    >>> lyapunov_exponents(model, [1.0, 1.0]).round(4)
+    array([ 1.0986, -0.6931])
     """
     if not isinstance(model, nn.Sequential):
         raise ValueError(f"the layers must be the blocks of a torch.nn.Sequential, got a {type(model).__name__}")
@@ -258,6 +283,10 @@ def product_exponents(matrices: Sequence[ArrayLike]) -> Array:
     logarithm of a singular value as N grows. A direction that a matrix maps to zero, up to rounding, has exponent -inf.
 
     Raises ValueError for an empty list, shapes that do not follow on one another, or entries that are not finite.
+
+    >>> S, T = np.diag([2.0, 1 / 8]), np.diag([1 / 8, 2.0])
+    >>> product_exponents([S, T] * 50).round(4)  # -ln 2: all that the two stretch, they shrink again
+    array([-0.6931, -0.6931])
     """
     matrices = _checked_product(matrices)
     widths = [matrices[0].shape[1], *(len(J) for J in matrices)]

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+#: {name: value}: what one run is made with, or its row of results.
 Settings = dict[str, Any]
 
+#: Every setting of a run, with the value that it has where none is given; `prepare` says what they mean.
 DEFAULTS: Settings = {
     "data": "bacteria",
     "limit": None,
@@ -63,6 +65,7 @@ DEFAULTS: Settings = {
     "device": "auto",
     "seed": 0,
 }
+#: The columns of a table beside the settings; `run_one` says what they hold.
 RESULTS = (
     *("loss", "accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy", "best_accuracy"),
     *("epochs_done", "seconds", "diverged", "stopped", "error"),
@@ -73,6 +76,7 @@ _SCHEMES = {  # what is customary for an activation
     **dict.fromkeys(("elu", "selu"), "lecun"),
     **dict.fromkeys(("gelu", "silu"), "he"),
 }
+#: The values that a setting may have, for the settings that are no numbers.
 CHOICES = {  # written out, for the modules that know them import torch and SciPy; the tests compare
     "data": ("bacteria", "fashion-mnist", "mnist-t10k", "iris", "wine", "breast-cancer"),
     "activation": tuple(_SCHEMES),
@@ -111,7 +115,7 @@ class GridError(ValueError):
 
 
 class SweepError(RuntimeError):
-    """A sweep could not begin, or some of its runs failed; what is in the table is whole.
+    """A sweep could not begin, or some of its runs failed, as the message says; what is in the table is whole.
 
     Attributes
     ----------
@@ -227,7 +231,7 @@ def run_one(settings: Settings, **more: Any) -> Settings:
 
 
 def kept_epoch(epochs: pd.DataFrame, patience: int | None) -> int:
-    """The row of the epoch whose parameters `training.fit` leaves in the model."""
+    """The row of epochs, a `training.History`'s, whose parameters `training.fit` with this patience leaves in the model."""
     return len(epochs) - 1 if patience is None else int(epochs["test_loss"].argmin())
 
 
@@ -278,12 +282,16 @@ def _value(name: str, value: Any) -> Any:
 
 
 def kind(name: str) -> type | None:
-    """int or float where a setting is a number, else None."""
+    """int or float where the setting of this name is a number, else None."""
     return _NUMBERS[name][0] if name in _NUMBERS else None
 
 
 def parse(name: str, text: str) -> Any:
-    """The value of a setting that is written as a text, such as "0.1", "none", "selu"; raises GridError."""
+    """The value of the setting name that is written as a text, such as "0.1", "none", "selu"; raises GridError.
+
+    >>> parse("lr", "0.1"), parse("limit", "none")
+    (0.1, None)
+    """
     value: Any = text
     if name in _NUMBERS:
         with contextlib.suppress(ValueError):
@@ -388,10 +396,13 @@ class Grid:
     methods : {name: settings that go together}; they come before `settings`, and may not be in `lists`.
     seeds : whole numbers.
 
-    Iterating yields the settings of each run, the first seed's first. `columns` names what tells runs apart: `method`
-    (where there are methods), the names in lists, `seed`.
+    Iterating yields the settings of each run, the first seed's first; `len` counts them.
 
     Raises GridError.
+
+    >>> grid = Grid({"epochs": 1}, {"depth": [2, 4]}, seeds=[0, 1])
+    >>> len(grid), grid.columns, [run["depth"] for run in grid]
+    (4, ('depth', 'seed'), [2, 4, 2, 4])
     """
 
     settings: Settings = field(default_factory=dict)
@@ -424,6 +435,7 @@ class Grid:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """What tells runs apart: `method` (where there are methods), the names in lists, `seed`."""
         return (*(["method"] if self.methods else []), *self.lists, "seed")
 
     def __iter__(self) -> Iterator[Settings]:
@@ -654,7 +666,7 @@ class _Table:
 def missing(grid: Grid, table: str | os.PathLike) -> list[Settings]:
     """The runs of a grid that a table lacks, all of them where there is no table; nothing is changed.
 
-    Raises as `sweep` does for a table that cannot be used.
+    Raises SweepError as `sweep` does for a table that cannot be used.
     """
     there = _Table(table, grid)
     if there.path.exists():
@@ -663,7 +675,7 @@ def missing(grid: Grid, table: str | os.PathLike) -> list[Settings]:
 
 
 def load_table(path: str | os.PathLike) -> pd.DataFrame:
-    """The table of a sweep as it is on the disk, a last line that was cut off left out; numbers are exact.
+    """The table of a sweep as it is on the disk at path, a last line that was cut off left out; numbers are exact.
 
     Raises OSError where it cannot be read.
     """
@@ -898,7 +910,11 @@ def cost(run: Settings) -> float:
 
 
 def duration(seconds: float) -> str:
-    """ "42 s", "3 min 20 s", "2 h 05 min"."""
+    """Seconds in words: "42 s", "3 min 20 s", "2 h 05 min".
+
+    >>> duration(200)
+    '3 min 20 s'
+    """
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"

@@ -30,10 +30,12 @@ from .propagation import layer_statistics
 
 __all__ = ["CheckpointError", "DivergedError", "History", "Interrupted", "evaluate", "fit"]
 
+#: The values of `optimizer` that `fit` knows.
 OPTIMIZERS = ("sgd", "momentum", "adam")
+#: The values of `schedule` that `fit` knows: the share of the learning rate at the share s of all steps.
 SCHEDULES = {"cosine": lambda s: (1 + math.cos(math.pi * s)) / 2, "linear": lambda s: 1 - s}
-EVALUATION_BATCH = 4096
-LOOK_EVERY = 256  # steps after which the losses are looked at where a look makes the host wait
+EVALUATION_BATCH = 4096  #: Examples that `evaluate` takes at a time.
+LOOK_EVERY = 256  #: Steps after which the losses are looked at where a look makes the host wait
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ class History:
 
 
 class DivergedError(ArithmeticError):
-    """The loss is no longer a finite number.
+    """The loss is no longer a finite number; the message says where, and what to try.
 
     Attributes
     ----------
@@ -77,7 +79,7 @@ class DivergedError(ArithmeticError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was ended by Ctrl-C; `history` is the `History` of the whole epochs before."""
+    """Training was ended by Ctrl-C, as the message says; `history` is the `History` of the whole epochs before."""
 
     def __init__(self, message: str, history: History):
         super().__init__(message)
@@ -141,6 +143,11 @@ def fit(
 
     Raises ValueError for arguments that make no sense, `DivergedError` when the loss is no longer finite, `Interrupted`
     after Ctrl-C, and `CheckpointError` for a checkpoint that is damaged, of another run, or cannot be written.
+
+    >>> model, x, y = nn.Sequential(nn.Linear(2, 2)), torch.eye(2), torch.tensor([0, 1])
+    >>> history = fit(model, (x, y), epochs=100, lr=1.0, device="cpu", progress=False)
+    >>> history.stopped, float(history.epochs["accuracy"].iloc[-1])
+    ('finished', 1.0)
     """
     settings = {
         "epochs": epochs,
@@ -185,8 +192,14 @@ def evaluate(
 ) -> tuple[float, float]:
     """(loss, accuracy) of a model in evaluation mode: mean cross-entropy and share of right answers.
 
-    Parameters are those of `fit`; the model is left in the mode and on the device in which it was. Raises ValueError
-    for data that do not fit the model.
+    model, data and device are as `fit` takes them; batch_size is how many examples are looked at together. The model is
+    left in the mode and on the device in which it was. Raises ValueError for data that do not fit the model.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    >>> model[0].weight.data = 9 * torch.eye(2)
+    >>> loss, accuracy = evaluate(model, (torch.eye(2), torch.tensor([0, 1])), "cpu")
+    >>> round(loss, 6), accuracy
+    (0.000123, 1.0)
     """
     if not (isinstance(batch_size, Integral) and batch_size >= 1):
         raise ValueError(f"batch_size must be a whole number >= 1, got {batch_size!r}")

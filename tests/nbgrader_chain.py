@@ -16,10 +16,11 @@ import signal
 import sqlite3
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from coursework import course, feedback, marks, record, release
-from coursework.notebooks import Source
+from coursework.notebooks import Cell, Source
 
 NAME = "tiny"
 TABLES = ("assignment", "base_cell", "student", "submitted_assignment", "submitted_notebook", "grade", "comment")
@@ -93,6 +94,7 @@ def refusals(source, released):
         return lambda cells: cells[-1].update(source=text)
 
     hidden = released / "hidden_tiny.py"
+    away = Cell("text", "markdown", "[away](../../../gone/away.ipynb)")
     deeds = {
         "hidden module": lambda: hidden.write_text("SECRET = 1\n"),
         "delimiter": lambda: edited(add("### BEGIN HIDDEN TESTS")),
@@ -103,11 +105,13 @@ def refusals(source, released):
             lambda cells: cells[1].update(outputs=[{"output_type": "stream", "name": "stdout", "text": "2"}])
         ),
         "missing cell": lambda: edited(lambda cells: cells.pop()),
+        "link to a file that is not there": lambda: edited(add("![the map](map.png)")),
+        "link to a page that is not there": lambda: release.check_links(replace(source, cells=(away,)), released),
     }
     found = {}
     for name, deed in deeds.items():
-        deed()
         try:
+            deed()
             release.check(source, released)
         except release.BadRelease as error:
             found[name] = str(error)

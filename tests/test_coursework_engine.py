@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -187,7 +188,39 @@ def test_an_object_ends_with_its_process(place, backend):
     assert reasons[0] is None and "ended its process" in reasons[1] and "this object with it" in reasons[2]
 
 
+def test_a_loop_is_interrupted_and_its_process_goes_on(place, backend):
+    kind = cases.hostile([], 0)["infinite loop in a call"]
+    result = run.grade(Source.read(place), "someone", kind.data, backend)
+    assert scores(result) == kind.points
+    assert result["notes"] == [f"your code ran longer than {cases.LIMITS['call_seconds']} s"]  # it could be interrupted
+
+
+def test_a_test_that_gives_more_points_than_there_are_gives_none(place, backend):
+    source = Source.read(place)
+    generous = replace(source.cells[3], text="5.0")
+    source = replace(source, cells=(*source.cells[:3], generous, *source.cells[4:]))
+    result = run.grade(source, "someone", cases.RIGHT, backend)
+    assert scores(result) == (None, 6)
+    assert "the test test-double gives 5.0 of 4 points" in result["needs_person"]
+
+
 # sandboxes
+
+NETWORK = """
+import socket
+try:
+    socket.socket(socket.AF_INET)
+except OSError as error:
+    print(type(error).__name__)
+print([line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:]])
+"""
+
+
+def test_two_walls_keep_the_network_out(place, backend):
+    if backend.name == "user":
+        pytest.skip("another user has one wall: no sockets")
+    cells = run.grade(Source.read(place), "someone", cases.submission(plot=NETWORK), backend)["cells"]
+    assert cells[-1]["outputs"] == [{"type": "text", "data": "PermissionError\n['lo']\n"}]
 
 
 @pytest.mark.parametrize("way", sandbox.BACKENDS[1:], ids=lambda way: way.name)
@@ -227,6 +260,21 @@ def test_a_worker_that_does_not_start_is_told(monkeypatch, backend):
     monkeypatch.setattr(sandbox, "visible", lambda: list(sandbox.SYSTEM[:1]))
     with pytest.raises(sandbox.SandboxFailed):
         Sandbox(backend, "someone", sandbox.Limits())
+
+
+def test_errors_are_told_without_the_sources_of_libraries():
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tools" / "coursework")!r})
+import worker
+shell = worker.make_shell(print)
+shell.InteractiveTB = shell.SyntaxTB = None  # what formats errors, which takes seconds
+for cell in ("1 / 0", "def f(:"):
+    result = shell.run_cell(cell)
+    print(type(result.error_before_exec or result.error_in_exec).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stdout.split() == ["ZeroDivisionError", "SyntaxError"], done.stderr
 
 
 # interrupted and taken up
@@ -298,6 +346,13 @@ def test_two_batches_do_not_share_a_course(tmp_path):
 
 
 # what is taken from a submission
+
+
+def test_students_get_neither_solutions_nor_hidden_tests(place):
+    text = "\n".join(cell.released for cell in Source.read(place).cells)
+    for secret in ("HIDDEN", "hidden_tiny", "twice an array", "SOLUTION", "2 * x", "self.W = W", "Because."):
+        assert secret not in text
+    assert "twice a number" in text and text.count("YOUR") == 4
 
 
 def test_only_what_is_the_students_comes_from_the_submission(place):
@@ -388,6 +443,39 @@ def test_a_roster_gives_the_ids_of_the_course(tmp_path):
     assert [(s.student, s.data) for s in found] == [("ada", b"1"), ("bob", b"2")]
 
 
+def test_namesakes_are_never_taken_for_one_student(tmp_path):
+    (tmp_path / "roster.csv").write_text(
+        "id,first_name,last_name,lms_user_id\n"
+        "anna1,Anna,Müller,1\nanna2,Anna,Müller,5003\nbob,Bob,B,5004\nkarl,Karl,Jäger,\n"
+    )
+    names = ["Anna Müller_5002", "Anna Müller_5003", "Zoe Z_5004", unicodedata.normalize("NFD", "Karl Jäger_5005")]
+    place = put(tmp_path / "all", {f"{name}_assignsubmission_file_/x.ipynb": b"1" for name in names})
+    found, left_out = intake.collect(place, "tiny", tmp_path / "roster.csv")
+    assert {s.student: s.doubts for s in found} == {
+        "5002": ["several students of the roster are called Anna Müller: the id is taken to be 5002"],
+        "5004": ["Zoe Z is not in the roster: the id is taken to be 5004"],  # the number is not Bob's
+        "anna2": [],
+        "karl": [],
+    }
+    assert not left_out
+
+
+def test_a_student_who_is_not_in_the_roster_is_named_and_one_who_had_another_id_before(place, backend, tmp_path):
+    put(tmp_path / "in", {"ada_7_1_tiny.ipynb": cases.RIGHT, "zoe_8_1_tiny.ipynb": cases.RIGHT})
+    grade(place, tmp_path / "in", tmp_path / "course")
+    (tmp_path / "roster.csv").write_text("id,first_name,last_name,lms_user_id\nada,Ada,A,7\n")
+    done, results = grade(place, tmp_path / "in", tmp_path / "course", "--roster", tmp_path / "roster.csv")
+    assert done.returncode == 1 and results["ada"]["cells"] == results["7"]["cells"]
+    assert "results/tiny/7.json: ada was graded as 7 before" in done.stdout
+    assert results["8"]["needs_person"][0] == "8 is not in the roster: the id is taken to be 8"
+
+
+def test_a_roster_without_ids_is_refused(tmp_path):
+    (tmp_path / "roster.csv").write_text("id;first_name;last_name\nada;Ada;A\n")
+    with pytest.raises(ValueError, match="needs a column id"):
+        intake.collect(put(tmp_path / "in", {"ada.ipynb": b"1"}), "tiny", tmp_path / "roster.csv")
+
+
 def test_the_newest_of_two_counts_and_that_is_said(tmp_path):
     place = put(tmp_path, {"ada_1_5_new.ipynb": b"new", "ada_1_4_old.ipynb": b"old"})
     os.utime(place / "ada_1_4_old.ipynb", (1, 1))
@@ -414,6 +502,22 @@ def test_what_cannot_be_a_submission_is_named(tmp_path):
 def test_names_of_files_cannot_forge_the_report(backend):
     report = batch.report([], ["x\nComplete (1)\n  eve: 100 of 100"], backend)
     assert [line for line in report.splitlines() if "eve" in line] == ["  x Complete (1) eve: 100 of 100"]
+
+
+def test_what_every_submission_has_does_not_hide_those_that_are_odd(place, backend):
+    source = Source.read(place)
+    kinds = {"calm": cases.RIGHT, "odd": cases.submission(change=cases.lose_answer), "blank": cases.BLANK}
+    results = [
+        batch.grade_one(intake.Submission(who, data, who), source, backend)
+        for who, data in [*kinds.items(), ("x", b"")]
+    ]
+    titles = [line for line in batch.report(results, [], backend).splitlines()[1:] if not line.startswith("    ")]
+    assert [re.sub(r", [\d.]+ s", "", line) for line in titles if line] == [
+        *("Not graded (1)", "  x: not graded"),
+        *("For a person (1)", "  odd: 10 of 20"),
+        *("To be read (1)", "  calm: 10 of 20; to be read: why, plot"),
+        *("Complete (1)", "  blank: 0 of 20"),
+    ]
 
 
 def test_a_zip_that_leads_elsewhere_or_is_too_large_does_no_harm(tmp_path, monkeypatch):

@@ -23,13 +23,14 @@ import nbformat
 import pytest
 from coursework import marks, run, sandbox
 from coursework.feedback import page
-from coursework.notebooks import Cell, Source
+from coursework.notebooks import Cell, Source, book_address, to_book
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 GRADING = ROOT / ".venv-grading"
 SCRIPT = "<script>alert(1)</script>"
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
+LINK = "[One layer](../../../backpropagation/one-layer.ipynb#Exercises)"
 SOLUTION = "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x  # twice\n    ### END SOLUTION"
 TEST = """\
 marks = Marks()
@@ -78,7 +79,7 @@ def nbgrader(name, kind, points=None):
 def tiny():
     """The notebook of the assignment."""
     cells = [
-        new_markdown_cell("# Tiny: twice"),
+        new_markdown_cell(f"# Tiny: twice\n\nRead the chapter {LINK}."),
         new_code_cell("from snnlib.coursework import Marks, expect", metadata=nbgrader("set-up", "given")),
         new_code_cell(SOLUTION, metadata=nbgrader("double", "solution")),
         new_code_cell(TEST, metadata=nbgrader("double-test", "test", 4)),
@@ -233,10 +234,37 @@ def test_a_release_that_gives_something_away_is_refused(term):
         "model answer": "The model answer of the essay.",
         "output": "has outputs",
         "missing cell": "has 5 cells, its source 6",
+        "link to a file that is not there": "links to map.png, which is not there",
+        "link to a page that is not there": "links to gone/away, which is no page of the book",
     }
     assert seen["refusals"].keys() == says.keys()
     for deed, words in says.items():
         assert words in seen["refusals"][deed]
+
+
+def test_links_to_chapters_lead_nowhere_but_to_the_book(term):
+    course, _ = term
+    with zipfile.ZipFile(course / "release" / "tiny.zip") as archive:
+        notebook = nbformat.reads(archive.read("tiny/tiny.ipynb").decode(), as_version=4)
+    assert notebook.cells[0].source.endswith(f"Read the chapter {to_book(LINK, book_address())}.")
+    assert "../" not in notebook.cells[0].source + (course / "solutions" / "tiny.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ("html: {use_issues_button: false}", "*One layer*"),
+        ("html: {baseurl: ''}", "*One layer*"),
+        (
+            "html: {baseurl: 'https://uni.example/course/'}",
+            "[One layer](https://uni.example/course/book/backpropagation/one-layer.html#exercises)",
+        ),
+    ],
+)
+def test_a_link_to_a_chapter_is_its_name_unless_the_book_has_an_address(tmp_path, settings, shown):
+    (tmp_path / "_config.yml").write_text(settings)
+    text = f"See {LINK}, and [this](https://elsewhere.example/x.ipynb)."
+    assert to_book(text, book_address(tmp_path / "_config.yml")) == text.replace(LINK, shown)
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -251,6 +279,7 @@ def test_the_results_of_these_tests_have_the_form_of_the_graders(tmp_path):
     except sandbox.NoSandbox as error:
         pytest.skip(str(error))
     solved = tiny()
+    solved.cells[0].source = to_book(solved.cells[0].source, book_address())
     solved.cells[2].source = "def double(x):\n    return 2.0"
     solved.cells[-1].source = "Mine."
     solved.cells.insert(3, new_code_cell("# a note of my own"))
@@ -363,8 +392,14 @@ def test_who_waits_for_a_person_has_no_mark_and_is_named(term):
         **{"ada": "4", "eve": "7", "dan": "0", "4711": "1"},
         **{"bob": "", "cid": ""},
     }
-    waiting = re.findall(r"^(\w+): no mark yet", seen["marks"][1], re.MULTILINE)
-    assert waiting == ["bob", "cid"]
+    assert "no mark yet, a person must grade (2): bob, cid\n" in seen["marks"][1]
+
+
+def test_students_are_named_where_they_are_few():
+    assert marks.listed("not in a.csv", []) == []
+    many = [f"k{n}" for n in range(500)]
+    assert marks.listed("not in a.csv", many[:2]) == ["not in a.csv (2): k0, k1"]
+    assert marks.listed("not in a.csv", many) == [f"not in a.csv (500): {', '.join(many[:20])}, and 480 more"]
 
 
 def test_a_worksheet_of_moodle_is_made_with_the_columns_that_moodle_reads(term):
@@ -380,7 +415,7 @@ def test_a_worksheet_of_moodle_is_filled_for_the_right_students_and_otherwise_un
     before, after = list(csv.reader(io.StringIO(MOODLE))), table(course, "moodle.csv")
     assert [row[4] for row in after] == ["Grade", "5", "4", "0", "1", "4", ""]  # bob keeps his
     assert [row[:4] + row[5:] for row in after] == [row[:4] + row[5:] for row in before]
-    assert "eve is not in moodle.csv" in seen["marks"][1]
+    assert re.search(r"^not in moodle.csv \(\d\): .*\beve\b", seen["marks"][1], re.MULTILINE)
 
 
 def test_exports_are_filled_for_one_assignment_at_a_time(tmp_path, capsys):
@@ -405,8 +440,8 @@ def test_statistics_say_how_each_question_went(term):
     own, other = [1, 4, 0, 1], [3, 3, 0, 0]  # ada, eve, dan, 4711: graded in full
     tests = [*own, 4, 4]  # bob, cid
     numbers = [statistics.mean(tests), 3 / 6, 1 / 6, statistics.correlation(own, other)]
-    assert rows["double-test"] == ["4", *(f"{number:.3f}" for number in numbers)]
-    assert rows["essay"] == ["6", "1.500", "0.000", "0.500", f"{numbers[-1]:.3f}"]
+    assert rows["double-test"] == ["4", "6", *(f"{number:.3f}" for number in numbers)]
+    assert rows["essay"] == ["6", "4", "1.500", "0.000", "0.500", f"{numbers[-1]:.3f}"]
     assert (course / "marks" / "tiny.png").read_bytes().startswith(b"\x89PNG")
 
 

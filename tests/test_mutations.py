@@ -1,4 +1,4 @@
-"""Plant errors in the library, one at a time, and show that its tests notice each.
+"""Plant errors in the library and the grader, one at a time, and show that its tests notice each.
 
 An error must be noticed by the module's own test file: that another one would fail does not count. Runs in continuous
 integration and by `make mutate`; elsewhere it is skipped, because it takes some minutes.
@@ -14,6 +14,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = "tests/test_explorables.py"
+
+
+def grading(*tests):
+    """Tests of the grader by their names: all of its tests together take minutes."""
+    return [f"tests/test_coursework_engine.py::test_{name}" for name in tests]
+
+
 WATCHERS = {  # file: the tests that must notice what is wrong in it, for pytest
     "activations": ["tests/test_activations.py"],
     "backprop": ["tests/test_backprop.py"],
@@ -46,6 +53,31 @@ WATCHERS = {  # file: the tests that must notice what is wrong in it, for pytest
     "explorables/js/signal_through_depth.js": [FIGURES, "-k", "networks"],
     "explorables/js/train.js": [FIGURES, "-k", "training or setting"],
     "explorables/js/training.js": [FIGURES, "-k", "training"],
+    "coursework": ["tests/test_coursework.py"],
+    "tools/coursework/notebooks": grading(
+        "students_get_neither_solutions_nor_hidden_tests", "only_what_is_the_students_comes_from_the_submission"
+    ),
+    "tools/coursework/intake": grading(
+        "namesakes_are_never_taken_for_one_student", "a_zip_that_leads_elsewhere_or_is_too_large_does_no_harm"
+    ),
+    "tools/coursework/batch": grading(
+        "names_of_files_cannot_forge_the_report",
+        "what_changed_is_graded_again_and_nothing_else",
+        "what_could_not_be_graded_is_tried_again",
+    ),
+    "tools/coursework/run": grading("a_test_that_gives_more_points_than_there_are_gives_none", "a_mistake_is_named"),
+    "tools/coursework/remote": grading("an_object_ends_with_its_process"),
+    "tools/coursework/protocol": grading("what_is_not_a_value_is_refused"),
+    "tools/coursework/worker": grading(
+        "a_loop_is_interrupted_and_its_process_goes_on", "two_walls_keep_the_network_out"
+    ),
+    "tools/coursework/sandbox": grading(
+        "two_walls_keep_the_network_out", "a_sandbox_that_shows_what_it_must_not_is_refused"
+    ),
+    "tools/coursework/feedback": [
+        "tests/test_coursework_nbgrader.py::test_feedback_holds_no_script_and_asks_nothing_of_any_host"
+    ],
+    "tools/coursework/marks": ["tests/test_coursework_nbgrader.py::test_students_are_named_where_they_are_few"],
 }
 
 # file: (what is planted, text, the text in its place); each text stands in its file exactly once
@@ -438,6 +470,60 @@ MUTATIONS = {
         ("all steps see the same batch", "(losses.length * BATCH) % POINTS", "0 % POINTS"),
         ("the points are not standardized", "(x[k] - mean) / std", "x[k] - mean"),
     ],
+    "coursework": [
+        ("a lost part gives its points", "if self.reason is None else 0.0", "if self.reason is None else self.points"),
+        (
+            "what is returned decides what it is equal to",
+            "if type(got) is not type(want):",
+            "if got != want and type(got) is not type(want):",
+        ),
+        ("nan is no mistake", "lost = ~np.isfinite(got) & (got != want)", "lost = np.isinf(got) & (got != want)"),
+        ("any error will do", "if isinstance(other, error) or kind == error.__name__:", "if True:"),
+        ("capitals in an id make another student", "student_id.strip().casefold()", "student_id.strip()"),
+    ],
+    "tools/coursework/notebooks": [
+        ("hidden tests stay in the release", 'text = HIDDEN.sub("", self.text)', "text = self.text"),
+        ("solutions stay in the release", "return text if count else stub", "return self.text if count else stub"),
+        (
+            "the tests of the submission are taken",
+            "        if cell.kind in FROM_STUDENT:\n            cells.append((cell, found",
+            '        if cell.kind in (*FROM_STUDENT, "test"):\n            cells.append((cell, found',
+        ),
+    ],
+    "tools/coursework/intake": [
+        ("namesakes are one student", "if len(called) == 1:", "if called:"),
+        ("a path in a zip may lead up", ' or ".." in path.parts', ""),
+        ("the size that a zip declares is believed", "member.read(MAX_BYTES + 1)", "member.read()"),
+    ],
+    "tools/coursework/batch": [
+        ("what has a result is graded again", "if old is None or any(", "if True or any("),
+        ("what changed is not graded again", "if old is None or any(", "if old is None and any("),
+        ("a file's name may forge a line of the report", "{run.one_line(line)}", "{line}"),
+    ],
+    "tools/coursework/run": [
+        ("points are not capped", "0 <= score <= cell.points + 1e-9", "0 <= score"),
+        ("a reason is lost", '"reason": part.reason and clean(part.reason),', '"reason": None,'),
+    ],
+    "tools/coursework/remote": [
+        ("an object outlives its process", "self.box is None or value._start != self.starts", "False"),
+    ],
+    "tools/coursework/protocol": [
+        ("arrays of objects are taken", "if not is_numeric(dtype) or dtype.str != text:", "if False:"),
+    ],
+    "tools/coursework/worker": [
+        ("time is no limit", "signal.setitimer(signal.ITIMER_REAL, seconds)", "pass"),
+        ("sockets are allowed", "line(equal, AF_UNIX, 1, 0),", "line(equal, AF_UNIX, 1, 1),"),
+    ],
+    "tools/coursework/sandbox": [
+        ("the network is not cut", '("pid", "net", "ipc", "uts", "cgroup-try")', '("pid", "ipc", "uts", "cgroup-try")'),
+        ("what a sandbox shows is not looked at", 'for path in found["reads"]), *(', "for path in []), *("),
+    ],
+    "tools/coursework/feedback": [
+        ("text is not escaped", "autoescape=True", "autoescape=False"),
+    ],
+    "tools/coursework/marks": [
+        ("all students are named", "students[:SHOWN], *more", "students, *more"),
+    ],
 }
 PLANTED = [(file, *planted) for file, several in MUTATIONS.items() for planted in several]
 
@@ -450,7 +536,8 @@ def copy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mutant")
     for name in ["snnlib", "tests", "tools", "book/_static"]:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name in ["pyproject.toml", "_config.yml"]:
+        shutil.copy(ROOT / name, folder)
     return folder
 
 
@@ -470,7 +557,7 @@ def test_the_copy_without_an_error_is_green(copy):
 
 @pytest.mark.parametrize("file, name, text, mutated", PLANTED, ids=[planted[1] for planted in PLANTED])
 def test_is_noticed(copy, file, name, text, mutated):
-    path = copy / "snnlib" / (file if file.endswith(".js") else f"{file}.py")
+    path = copy / ("" if file.startswith("tools/") else "snnlib") / (file if file.endswith(".js") else f"{file}.py")
     original = path.read_text()
     assert original.count(text) == 1, f"{text!r} must stand in {path.name} exactly once"
     path.write_text(original.replace(text, mutated))

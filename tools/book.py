@@ -47,8 +47,8 @@ INDEX = """<!DOCTYPE html>
 
 def inputs():
     """Return the hash of every file that the book is made from, by its path relative to the root."""
-    tops = ["_config.yml", "_toc.yml", "constraints.txt", "requirements.txt", "tools/book.py"]
-    folders = [ROOT / "book", ROOT / "snnlib" / "explorables"]
+    tops = ["_config.yml", "_toc.yml", "constraints.txt", "requirements.txt", "tools/book.py", "tools/packageapi.py"]
+    folders = [ROOT / "book", ROOT / "snnlib"]
     files = [*(ROOT / name for name in tops), *(path for folder in folders for path in sorted(folder.rglob("*")))]
     return {
         str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()

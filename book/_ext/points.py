@@ -8,14 +8,12 @@ tests count, but are not shown.
 """
 
 import ast
-from pathlib import Path
 
-from coursework.notebooks import Source, plain_python
+from coursework.notebooks import SOURCES, Source, plain_python
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-SOURCES = Path(__file__).resolve().parents[1] / "coursework" / "source"
 BY_HAND = "**How it is graded**"
 
 

@@ -31,6 +31,7 @@ from .selu_designer import SeluDesigner
 from .signal_through_depth import SignalThroughDepth
 from .train_here import TrainHere
 
+#: All figures that one can move, in the order of the book.
 FIGURES = (
     BackwardPass,
     Chain,

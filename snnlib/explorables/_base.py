@@ -22,14 +22,14 @@ STYLE = Path(__file__).parent / "style.css"
 
 
 class Real(traitlets.Float):
-    """A number between `low` and `high`, both included, that the browser shares."""
+    """A number between `low` and `high`, both included, that the browser shares; at first it is `default`."""
 
     def __init__(self, default: float, low: float, high: float):
         super().__init__(default, min=low, max=high)
         self.tag(sync=True)
 
     def validate(self, obj: Any, value: Any) -> float:
-        """Refuse what is no number within the bounds, NaN too."""
+        """Return value as a float for the figure obj; raises TraitError for no number within the bounds, NaN too."""
         number = super().validate(obj, value)
         if math.isnan(number):
             raise traitlets.TraitError(f"the trait {self.name!r} must be a number, got nan")

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from .. import figures
 from ._base import Explorable, Real
 
-WIDTHS = (2, 3, 2, 1)
+WIDTHS = (2, 3, 2, 1)  #: Of the network.
+#: Its first weights, layer by layer, row by row.
 WEIGHTS = [0.6, -0.4, -1.0, 0.5, 0.8, 1.2, 1.2, -0.7, 0.5, -0.6, 0.9, 1.1, 1.4, -0.8]
-STEPS = 2 * len(WIDTHS) - 1  # layers forwards, the loss, layers backwards
+STEPS = 2 * len(WIDTHS) - 1  #: Layers forwards, the loss, layers backwards.
 
 
 class BackwardPass(Explorable):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from .. import figures
 from ._base import Explorable, Real
 
-# The smallest positive numbers of three formats, as powers of two.
+#: The smallest positive numbers of three formats, as powers of two.
 SMALLEST = {"float16": -24, "bfloat16": -133, "float32": -149}
 
 

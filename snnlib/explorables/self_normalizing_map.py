@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 from .. import figures, moments
 from ._base import Explorable, Real
 
-# The domain of Theorem 1 of Klambauer et al. (2017).
+#: The domain of Theorem 1 of Klambauer et al. (2017).
 OMEGA_MU, OMEGA_NU = (-0.1, 0.1), (0.8, 1.5)
-LAYERS = 100
+LAYERS = 100  #: How many a path has.
 
 
 class SelfNormalizingMap(Explorable):

@@ -11,7 +11,7 @@ from .. import activations, figures, meanfield
 from ._base import Explorable, Real
 from ._random import normals
 
-NETWORKS = 4  # how many are measured
+NETWORKS = 4  #: How many are measured.
 
 
 class SignalThroughDepth(Explorable):

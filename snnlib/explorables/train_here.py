@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from ..backprop import Network, softmax_cross_entropy
 from ._base import Explorable
 
-WIDTH = 16  # units of a hidden layer
-BATCH = 64
+WIDTH = 16  #: Units of a hidden layer.
+BATCH = 64  #: Examples of a step.
 
 
 class TrainHere(Explorable):

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from .notebooks import ROOT, SOURCES, BadNotebook, Source
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("assignment", help="its name, or the folder of its source")
     parser.add_argument("submissions", type=Path, help="a folder or a zip; a download from Moodle or Canvas as it is")
     parser.add_argument("--course", type=Path, default=ROOT / "build" / "coursework", help="where results are kept")
+    parser.add_argument("--sources", type=Path, default=SOURCES, help="the folder of the assignments' sources")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many are graded at a time")
     parser.add_argument("--roster", type=Path, help="CSV with id, first_name, last_name, lms_user_id")
     parser.add_argument("--again", action="store_true", help="grade anew what has a result")
@@ -23,22 +24,19 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("MPLBACKEND", "Agg")
 
-    from . import batch, intake
-    from .notebooks import BadNotebook, Source
+    from . import batch, course, intake
     from .sandbox import NoSandbox, choose
 
-    folder = Path(options.assignment)
-    if not folder.is_dir():
-        folder = ROOT / "book" / "coursework" / "source" / options.assignment
-    course = options.course.resolve()
+    named, place = Path(options.assignment), options.course.resolve()
     try:
-        source = Source.read(folder)
-        with batch.alone(course):
-            backend = choose([course, source.folder], options.unsafe)
+        source = Source.read(named) if named.is_dir() else course.chosen(options.sources, [options.assignment])[0]
+        with batch.alone(place):
+            backend = choose([place, source.folder], options.unsafe)
             submissions, left_out = intake.collect(options.submissions, source.name, options.roster)
-            results = batch.grade_all(submissions, source, course, backend, options.workers, options.again)
+            left_out += batch.renamed(submissions, place, source.name)
+            results = batch.grade_all(submissions, source, place, backend, options.workers, options.again)
             text = batch.report(results, left_out, backend)
-            batch.write_report(course, text)
+            batch.write_report(place, text)
     except (NoSandbox, batch.Busy, BadNotebook, OSError, ValueError) as error:
         print(f"coursework: {error}", file=sys.stderr)
         return 2

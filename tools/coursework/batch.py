@@ -129,7 +129,8 @@ def grade_all(
             store_submission(course, source, submission)
         old = None if again else read_result(course, source.name, submission.student)
         digest = hashlib.sha256(submission.data).hexdigest()
-        if old is None or (old["state"], old["submission"], old["source"]) != ("graded", digest, source.digest):
+        wanted = {"state": "graded", "submission": digest, "source": source.digest, "doubts": submission.doubts}
+        if old is None or any(old.get(key) != value for key, value in wanted.items()):
             waiting.append(submission)
     if len(waiting) < len(submissions):
         say(f"{len(submissions) - len(waiting)} of {len(submissions)} have been graded before")
@@ -228,7 +229,19 @@ def _failed(submission: Submission, source: Source, reason: str) -> dict:
 
 def _noted(submission: Submission, result: dict) -> dict:
     """Return the result with what was noted when the submission was found."""
-    return {**result, "notes": [*map(run.one_line, submission.notes), *result["notes"]]}
+    found = {"needs_person": submission.doubts, "notes": submission.notes}
+    noted = {key: [*map(run.one_line, lines), *result[key]] for key, lines in found.items()}
+    return {**result, **noted, "doubts": submission.doubts}
+
+
+def renamed(submissions: list[Submission], course: Path, assignment: str) -> list[str]:
+    """Return a line for each student who has a result under another id too, from before there was a roster."""
+    return [
+        f"results/{assignment}/{one.number}.json: {one.student} was graded as {one.number} before; remove it, and "
+        f"{one.number} from the gradebook (nbgrader db student remove {one.number} --force)"
+        for one in submissions
+        if one.number and result_path(course, assignment, one.number).exists()
+    ]
 
 
 def _finished(submission: Submission, source: Source, course: Path, late: bool) -> dict:
@@ -265,22 +278,31 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
+def _section(result: dict) -> str:
+    """Where a result stands in the report: what every submission has, answers to read, does not hide the rest."""
+    people = result["needs_person"]
+    if result["state"] == "failed":
+        return "Not graded"
+    if not people:
+        return "Complete"
+    return "To be read" if len(people) == 1 and people[0].startswith(run.TO_READ) else "For a person"
+
+
 def report(results: list[dict], left_out: list[str], backend: Backend) -> str:
     """Return the text that names every submission that needs a person, and why."""
     lines = [f"{len(results)} submissions, sandbox: {backend.name}"]
     if not backend.safe:
         lines.append("WARNING: student code ran WITHOUT A SANDBOX, with all rights of the one who graded (--unsafe)")
-    sections = {
-        "Not graded": [r for r in results if r["state"] == "failed"],
-        "For a person": [r for r in results if r["state"] == "graded" and r["needs_person"]],
-        "Complete": [r for r in results if r["state"] == "graded" and not r["needs_person"]],
-    }
+    sections: dict[str, list[dict]] = {"Not graded": [], "For a person": [], "To be read": [], "Complete": []}
+    for result in results:
+        sections[_section(result)].append(result)
     for title, members in sections.items():
         if members:
             lines += ["", f"{title} ({len(members)})"]
             for result in members:
-                lines.append(f"  {summary(result)}")
-                lines += [f"    - {reason}" for reason in result["needs_person"]]
+                people = result["needs_person"]
+                lines.append(f"  {summary(result)}" + (f"; {people[0]}" if title == "To be read" else ""))
+                lines += [f"    - {reason}" for reason in people if title != "To be read"]
                 lines += [f"    . {note}" for note in result["notes"]]
     if left_out:
         lines += ["", f"Left out ({len(left_out)})", *(f"  {run.one_line(line)}" for line in left_out)]

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .batch import read_result, write
-from .notebooks import STUBS, Source
+from .batch import Busy, alone, read_result, write
+from .notebooks import ROOT, SOURCES, STUBS, BadNotebook, Source
 
 if TYPE_CHECKING:
     from nbgrader.api import Gradebook
     from nbgrader.apps.api import NbGraderAPI
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "book" / "coursework" / "source"
 SETTINGS = """\
 # Written by `make coursework`; nbgrader's own commands, run in this folder, use it too.
 c = get_config()
@@ -27,6 +26,14 @@ c.CourseDirectory.ignore = [".ipynb_checkpoints", "__pycache__", "*.pyc", "hidde
 c.ClearSolutions.code_stub = {{"python": {code!r}}}
 c.ClearSolutions.text_stub = {markdown!r}
 """
+
+
+class Refused(Exception):  # noqa: N818
+    """What a command was asked for cannot be done; the message says why and what to do."""
+
+
+class Stale(Refused):
+    """A result or the gradebook does not fit the source any more; the message says what to do."""
 
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:
@@ -85,3 +92,47 @@ def with_results(course: Path, sources: Path, names: list[str]) -> list[Source]:
         if name not in known:
             raise FileNotFoundError(f"there are no results of {name}: run `make grade` first")
     return chosen(sources, names or sorted(known))
+
+
+def check_assignment(book: Gradebook, source: Source) -> None:
+    """Raise Stale unless the gradebook knows the assignment with these questions and points."""
+    from nbgrader.api import MissingEntry
+
+    try:
+        known = {cell.name: cell.max_score for cell in book.find_notebook(source.name, source.name).grade_cells}
+    except MissingEntry:
+        known = {}
+    if known != {cell.grade_id: cell.points for cell in source.cells if cell.points is not None}:
+        raise Stale(f"the gradebook does not know {source.name} as it is now: run `make coursework` first")
+
+
+# --- what the commands have in common --------------------------------------------------------------------------------
+
+
+def status_of(work: Callable[[], None]) -> int:
+    """Do the work of a command; return its status: 0, or 1 after an error, which is told in one line."""
+    try:
+        work()
+    except (Refused, Busy, BadNotebook, OSError, ValueError, LookupError) as error:
+        print("coursework:", " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    return 0
+
+
+def with_gradebook(options: argparse.Namespace, work: Callable[[Gradebook, Path, list[Source]], None]) -> int:
+    """Do work(gradebook, course folder, assignments) where nobody else is at work; return the status.
+
+    The assignments are those that the options name, or all that have results; the gradebook knows each as it is.
+    """
+    folder = options.course.resolve()
+
+    def alone_with_it() -> None:
+        with alone(folder):
+            prepare(folder, options.sources)
+            with gradebook(folder) as book:
+                sources = with_results(folder, options.sources, options.assignments)
+                for source in sources:
+                    check_assignment(book, source)
+                work(book, folder, sources)
+
+    return status_of(alone_with_it)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from . import course
-from .batch import Busy, alone, write
+from .batch import write
 from .notebooks import FROM_STUDENT, Source
-from .record import MAX_OUTPUT, Stale, check_assignment
+from .record import MAX_OUTPUT
 from .run import checked_outputs
 
 if TYPE_CHECKING:
@@ -70,21 +70,17 @@ def from_gradebook(book: Gradebook, assignment: str, student: str) -> dict[str, 
 def main(arguments: list[str] | None = None) -> int:
     """Write the pages; return 0, or 1 when something does not fit."""
     options = course.parser("feedback", "Write one page for each student.").parse_args(arguments)
-    folder = options.course.resolve()
-    try:
-        with alone(folder), course.gradebook(folder) as book:
-            for source in course.with_results(folder, options.sources, options.assignments):
-                check_assignment(book, source)
-                results = course.results(folder, source.name)
-                place = folder / "feedback" / source.name
-                for result in results:
-                    given = from_gradebook(book, source.name, result["student"])
-                    write(place / f"{result['student']}.html", page(source, result, given).encode())
-                print(f"{source.name}: {len(results)} pages in {place}", flush=True)
-    except (Stale, Busy, OSError, ValueError, LookupError) as error:
-        print(f"coursework: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work(book: Gradebook, folder: Path, sources: list[Source]) -> None:
+        for source in sources:
+            results = course.results(folder, source.name)
+            place = folder / "feedback" / source.name
+            for result in results:
+                given = from_gradebook(book, source.name, result["student"])
+                write(place / f"{result['student']}.html", page(source, result, given).encode())
+            print(f"{source.name}: {len(results)} pages in {place}", flush=True)
+
+    return course.with_gradebook(options, work)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ What is understood, in a folder or a zip:
     Full Name_12345_assignsubmission_file_/<file>.ipynb   Moodle; the student is 12345
     namefirst[_LATE]_12345_67890_<file>.ipynb             Canvas; the student is 12345
 
-A roster (CSV with the columns of nbgrader: id, first_name, last_name, lms_user_id) turns numbers and names of the
-learning platform into ids. A student's own file may be a zip with one notebook in it. Nothing is unpacked to disk.
+A roster (CSV with the columns of nbgrader: id, first_name, last_name, lms_user_id) turns names and numbers of the
+learning platform into ids. Moodle numbers anew in each assignment, so there the name decides; whom a name does not
+tell apart from a namesake, the number may. A student's own file may be a zip with one notebook in it. Nothing is
+unpacked to disk.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import io
 import os
 import re
 import stat
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,7 +41,8 @@ IGNORED = {"__MACOSX", ".ipynb_checkpoints", ".git"}
 
 @dataclass
 class Submission:
-    """One student's file: its bytes, where and of when it is, what was odd; `problem` says why it cannot be graded."""
+    """One student's file: its bytes, where and of when it is, what was odd; `problem` says why it cannot be graded,
+    `doubts` what a person should look at, `number` the id where a roster gave another one."""
 
     student: str
     data: bytes
@@ -46,6 +50,8 @@ class Submission:
     when: float = 0.0
     notes: list[str] = field(default_factory=list)
     problem: str | None = None
+    doubts: list[str] = field(default_factory=list)
+    number: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,17 +70,19 @@ def collect(place: Path, assignment: str, roster: Path | None = None) -> tuple[l
     Raises FileNotFoundError, and ValueError for a file that is no zip.
     """
     place = Path(place)
-    ids = _read_roster(roster)
+    known = Roster(read_roster(roster) if roster else [])
     found: dict[str, Submission] = {}
     lines = []
     for path, file in _unwrapped(list(_in_folder(place) if place.is_dir() else _in_zip(place)), assignment):
-        student = _student(path, ids)
-        if student is None or not ID.fullmatch(student):
+        number, student, doubts = _student(path, known)
+        if not ID.fullmatch(student):
             lines.append(f"{file.path}: {file.problem or 'it is not clear whose it is'}")
         elif len(path.parts) > 2 and path.parts[1] != assignment:
             lines.append(f"{file.path}: it seems to belong to another assignment")
         else:
             submission = _submission(student, file)
+            submission.number = number if number != student else None
+            submission.doubts += doubts
             other = found.get(student)
             found[student] = submission if other is None else _better(other, submission, assignment)
     return [found[student] for student in sorted(found)], lines
@@ -102,6 +110,7 @@ def _better(one: Submission, other: Submission, assignment: str) -> Submission:
     if PurePosixPath(loser.place).suffix in NOTEBOOKS:
         winner.notes.append(f"{winner.place} counts, not {loser.place}, which is older or has another name")
     winner.notes += loser.notes
+    winner.doubts += [doubt for doubt in loser.doubts if doubt not in winner.doubts]
     return winner
 
 
@@ -135,26 +144,58 @@ def _open_own_zip(submission: Submission) -> None:
 # --- whose file it is ------------------------------------------------------------------------------------------------
 
 
-def _student(path: PurePosixPath, ids: dict[str, str]) -> str | None:
-    """Return the id of the student whose file this is, or None."""
-    for part in path.parts[:-1]:
-        if moodle := MOODLE.fullmatch(part):
-            return ids.get(moodle["number"]) or ids.get(moodle["name"].casefold()) or moodle["number"]
-    if canvas := CANVAS.fullmatch(path.name):
-        return ids.get(canvas["number"]) or canvas["number"]
-    name = path.parts[0] if len(path.parts) > 1 else path.stem
-    return ids.get(name, name)
+def read_roster(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a roster. Raises ValueError unless each has an id."""
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+    if not all(row.get("id") for row in rows):
+        raise ValueError(f"{path} needs a column id with an entry in every row, and commas between the columns")
+    return rows
 
 
-def _read_roster(path: Path | None) -> dict[str, str]:
-    """Return the student ids by the platform's number and by full name in small letters."""
-    ids = {}
-    if path is not None:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            for row in csv.DictReader(stream):
-                full = f"{row.get('first_name') or ''} {row.get('last_name') or ''}".strip().casefold()
-                ids |= {key: row["id"] for key in (row.get("lms_user_id"), full, row["id"]) if key}
-    return ids
+class Roster:
+    """The students of a course: `ids` by id and by the platform's number, and by name those who have it."""
+
+    def __init__(self, rows: list[dict[str, str]]):
+        self.ids = {key: row["id"] for row in rows for key in (row.get("lms_user_id"), row["id"]) if key}
+        self.names: dict[str, set[str]] = {}
+        for row in rows:
+            name = _plain(f"{row.get('first_name') or ''} {row.get('last_name') or ''}")
+            self.names.setdefault(name, set()).add(row["id"])
+
+    def called(self, name: str) -> set[str]:
+        """The ids of those who have this name."""
+        return self.names.get(_plain(name), set()) if name else set()
+
+    def student(self, name: str, number: str) -> str | None:
+        """The id of the one who has this name; of several, or of those without a name, the one of that number."""
+        called = self.called(name)
+        if len(called) == 1:
+            return next(iter(called))
+        found = self.ids.get(number)
+        return found if found in called | self.names.get("", set()) else None
+
+
+def _plain(name: str) -> str:
+    """A name without what differs from one writing of it to another."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _student(path: PurePosixPath, roster: Roster) -> tuple[str, str, list[str]]:
+    """Return what the name of the file calls the student, the id that follows, and what is doubtful about it."""
+    moodle = next((match for part in path.parts[:-1] if (match := MOODLE.fullmatch(part))), None)
+    canvas = CANVAS.fullmatch(path.name)
+    if moodle:
+        name, number = moodle["name"], moodle["number"]
+        student = roster.student(name, number)
+    else:
+        name = number = canvas["number"] if canvas else path.parts[0] if len(path.parts) > 1 else path.stem
+        student = roster.ids.get(number) or roster.student(name, number)
+    if student or not roster.ids:
+        return number, student or number, []
+    several = len(roster.called(name)) > 1
+    why = f"several students of the roster are called {name}" if several else f"{name} is not in the roster"
+    return number, number, [f"{why}: the id is taken to be {number}"]
 
 
 # --- files in folders and zips ---------------------------------------------------------------------------------------

@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import course
-from .batch import Busy, alone, write
+from .batch import write
 from .notebooks import Source
-from .record import Stale, check_assignment
 
 if TYPE_CHECKING:
     from nbgrader.api import Gradebook
@@ -51,6 +50,7 @@ KNOWN_IN_CANVAS = {
     "SIS Login ID": lambda m: m.student,
     "SIS User ID": lambda m: m.student,
 }
+SHOWN = 20  # students who are named in a line
 CANVAS_POINTS = "    Points Possible"  # the first entry of the second row
 
 
@@ -182,7 +182,7 @@ def _is_of(row: list[str], mark: Mark, places: dict[int, Callable[[Mark], str]])
 
 
 def statistics(source: Source, marks: list[Mark]) -> list[dict]:
-    """Return for each question: its points; over the students whose answer is graded, the mean, the shares of full
+    """Return for each question: its points; how many answers are graded; over these the mean, the shares of full
     marks and of none; and how well it discriminates: the correlation of its points with those of all other questions
     over the students who are graded in full. NaN where there is nobody, or one of the two is the same for all."""
     cells = [cell for cell in source.cells if cell.points is not None]
@@ -193,7 +193,7 @@ def statistics(source: Source, marks: list[Mark]) -> list[dict]:
         own = points[:, number][~np.isnan(points[:, number])]
         share = {"mean": own, "full": own >= cell.points - 1e-9, "none": own == 0}
         numbers = {key: float(np.mean(value)) if len(own) else np.nan for key, value in share.items()}
-        found.append({"question": cell.grade_id, "points": cell.points, **numbers})
+        found.append({"question": cell.grade_id, "points": cell.points, "graded": len(own), **numbers})
         found[-1]["discrimination"] = _correlation(complete[:, number], complete.sum(axis=1) - complete[:, number])
     return found
 
@@ -215,14 +215,15 @@ def plot(source: Source, marks: list[Mark], questions: list[dict]) -> bytes:
     places = np.arange(len(questions))
     left.barh(places, [q["mean"] / q["points"] if q["points"] else 0 for q in questions], color="#56b4e9", label="mean")
     left.plot([q["full"] for q in questions], places, "D", color="#d55e00", label="share with full marks")
-    left.set(xlim=(0, 1.02), yticks=places, yticklabels=[q["question"] for q in questions], xlabel="share")
+    waiting = [f" ({q['graded']} graded)" if q["graded"] < len(marks) else "" for q in questions]
+    names = [q["question"] + note for q, note in zip(questions, waiting, strict=True)]
+    left.set(xlim=(0, 1.02), yticks=places, yticklabels=names, xlabel="share")
     left.invert_yaxis()
     left.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    right.hist(
-        [total for mark in marks if not np.isnan(total := mark.points.sum())],
-        np.linspace(0, full_marks(source), 21),
-        color="#009e73",
-    )
+    totals = [total for mark in marks if not np.isnan(total := mark.points.sum())]
+    right.hist(totals, np.linspace(0, full_marks(source), 21), color="#009e73")
+    if len(totals) < len(marks):
+        right.set_title(f"{len(totals)} have a mark", fontsize="medium")
     right.set(xlabel=f"points of {full_marks(source):g}", ylabel="students")
     right.yaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(f"{source.name}, {len(marks)} students")
@@ -239,10 +240,11 @@ def plot(source: Source, marks: list[Mark], questions: list[dict]) -> bytes:
 def publish(source: Source, marks: list[Mark], exports: list[Path], folder: Path) -> list[str]:
     """Write all tables and the plot; return what the instructor should know."""
     questions = statistics(source, marks)
-    shown = [["question", "points", "mean", "full marks", "no points", "discrimination"]]
+    shown = [["question", "points", "graded", "mean", "full marks", "no points", "discrimination"]]
     for q in questions:
         numbers = (q["mean"], q["full"], q["none"], q["discrimination"])
-        shown.append([q["question"], f"{q['points']:g}", *("" if np.isnan(n) else f"{n:.3f}" for n in numbers)])
+        counts = (f"{q['points']:g}", str(q["graded"]))
+        shown.append([q["question"], *counts, *("" if np.isnan(n) else f"{n:.3f}" for n in numbers)])
     tables = {"": all_points, "-moodle": moodle, "-canvas": canvas}
     for suffix, make in tables.items():
         write(folder / f"{source.name}{suffix}.csv", table(make(source, marks)))
@@ -253,8 +255,14 @@ def publish(source: Source, marks: list[Mark], exports: list[Path], folder: Path
         with open(export, newline="", encoding="utf-8-sig") as stream:
             filled, missing = fill(source, marks, list(csv.reader(stream)))
         write(folder / export.name, table(filled))
-        lines += [f"{student} is not in {export.name}" for student in missing]
-    return lines + [f"{mark.student}: no mark yet, a person must grade" for mark in marks if not mark.total]
+        lines += listed(f"not in {export.name}", missing)
+    return lines + listed("no mark yet, a person must grade", [mark.student for mark in marks if not mark.total])
+
+
+def listed(title: str, students: list[str]) -> list[str]:
+    """Return one line about students, who are named where they are few; none when there is nobody."""
+    more = [f"and {len(students) - SHOWN} more"] if len(students) > SHOWN else []
+    return [f"{title} ({len(students)}): {', '.join([*students[:SHOWN], *more])}"] if students else []
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -262,23 +270,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = course.parser("marks", "Write marks for Moodle and Canvas, and statistics.")
     parser.add_argument("--fill", type=Path, action="append", default=[], metavar="CSV", help="an export to fill in")
     options = parser.parse_args(arguments)
-    folder = options.course.resolve()
     if options.fill and len(options.assignments) != 1:
         print("coursework: say of which one assignment the exports are", file=sys.stderr)
         return 1
-    try:
-        with alone(folder), course.gradebook(folder) as book:
-            for source in course.with_results(folder, options.sources, options.assignments):
-                check_assignment(book, source)
-                marks = read(book, source)
-                if not marks:
-                    raise Stale(f"the gradebook has no marks of {source.name}: run `make grade` first")
-                lines = publish(source, marks, options.fill, folder / "marks")
-                print(f"{source.name}, {len(marks)} students, in {folder / 'marks'}", *lines, sep="\n", flush=True)
-    except (Stale, Busy, OSError, ValueError) as error:
-        print(f"coursework: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work(book: Gradebook, folder: Path, sources: list[Source]) -> None:
+        for source in sources:
+            marks = read(book, source)
+            if not marks:
+                raise course.Stale(f"the gradebook has no marks of {source.name}: run `make grade` first")
+            lines = publish(source, marks, options.fill, folder / "marks")
+            print(f"{source.name}, {len(marks)} students, in {folder / 'marks'}", *lines, sep="\n", flush=True)
+
+    return course.with_gradebook(options, work)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Only solution cells, answers and added cells come from the submission; all else 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -13,12 +14,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "book" / "coursework" / "source"
 MAX_BYTES = 20 << 20
 MAX_CELLS = 500
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
 HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 STUBS = {"code": "# YOUR CODE HERE\nraise NotImplementedError()", "markdown": "YOUR ANSWER HERE"}
 FROM_STUDENT = ("solution", "manual")
+# A source links to a page of the book as a page beside it does, which leads nowhere from a student's folder.
+TO_BOOK = re.compile(r"\[(?P<words>[^\]\n]+)\]\(\.\./\.\./\.\./(?P<page>[\w/-]+)\.(?:ipynb|md)(?P<place>#[\w-]+)?\)")
 
 
 class BadNotebook(Exception):  # noqa: N818
@@ -40,6 +47,8 @@ class Cell:
     def released(self) -> str:
         """The text that students got: without solution and hidden tests."""
         text = HIDDEN.sub("", self.text)
+        if self.type == "markdown":
+            text = to_book(text, book_address())
         if self.kind not in FROM_STUDENT:
             return text
         stub = STUBS[self.type]
@@ -57,6 +66,28 @@ class Cell:
             return set(), set()
         imported = {symbol.get_name() for symbol in symbols if symbol.is_imported()}
         return imported, {symbol.get_name() for symbol in symbols if symbol.is_assigned()} - imported
+
+
+def to_book(text: str, address: str | None) -> str:
+    """Return Markdown with its links to pages of the book as they serve elsewhere: on the web, or as words in italics.
+
+    address is that of the book on the web, or None.
+    """
+
+    def link(match: re.Match) -> str:
+        words = match["words"].strip("*")
+        if address is None:
+            return f"*{words}*"
+        return f"[{words}]({address.rstrip('/')}/book/{match['page']}.html{(match['place'] or '').lower()})"
+
+    return TO_BOOK.sub(link, text)
+
+
+@functools.cache
+def book_address(config: Path = ROOT / "_config.yml") -> str | None:
+    """Return the address of the book on the web: html, baseurl in its configuration; None where there is none."""
+    html = yaml.safe_load(config.read_text(encoding="utf-8")).get("html") or {}
+    return html.get("baseurl") or None
 
 
 def plain_python(text: str) -> str:

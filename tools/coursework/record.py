@@ -10,7 +10,6 @@ for what the person saw, which it is.
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING
 from snnlib.coursework import Part
 
 from . import course
-from .batch import Busy, alone, write
+from .batch import write
+from .intake import read_roster
 from .notebooks import FROM_STUDENT, Source, same
 from .run import checked_outputs
 
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
 ACTIVE = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(:\[])")  # what begins a tag, the target of a link or picture
 MAX_OUTPUT = 20_000  # characters of one output
-
-
-class Stale(Exception):  # noqa: N818
-    """A result or the gradebook does not fit the source any more; the message says what to do."""
 
 
 # --- the notebook for grading by hand --------------------------------------------------------------------------------
@@ -88,6 +84,8 @@ def autograded(source: Source, result: dict) -> NotebookNode:
             cells.append(cell)
             if known.kind in FROM_STUDENT:
                 cell.source = entry["source"] if known.type == "code" else harmless(entry["source"])
+            elif known.kind == "text":
+                cell.source = known.released
         if cells[-1].cell_type == "code":
             cells[-1].outputs = outputs(entry)
     for cell, known in rest:
@@ -130,11 +128,11 @@ def texts(notebook: NotebookNode) -> dict[str, str]:
 
 
 def record(book: Gradebook, source: Source, result: dict, folder: Path) -> bool:
-    """Write one result into the gradebook and autograded/; return whether anything was new. Raises Stale."""
+    """Write one result into the gradebook and autograded/; return whether anything was new. Raises course.Stale."""
     import nbformat
 
     if result["source"] != source.digest:
-        raise Stale(f"{source.name} was changed after {result['student']} was graded: grade again")
+        raise course.Stale(f"{source.name} was changed after {result['student']} was graded: grade again")
     path = notebook_path(folder, source.name, result["student"])
     before, old = seen(path)
     notebook = autograded(source, result)
@@ -201,25 +199,9 @@ def submitted(book: Gradebook, assignment: str, student: str) -> SubmittedNotebo
     return found.notebooks[0]
 
 
-def check_assignment(book: Gradebook, source: Source) -> None:
-    """Raise Stale unless the gradebook knows the assignment with these questions and points."""
-    from nbgrader.api import MissingEntry
-
-    try:
-        known = {cell.name: cell.max_score for cell in book.find_notebook(source.name, source.name).grade_cells}
-    except MissingEntry:
-        known = {}
-    if known != {cell.grade_id: cell.points for cell in source.cells if cell.points is not None}:
-        raise Stale(f"the gradebook does not know {source.name} as it is now: run `make coursework` first")
-
-
 def enrol(book: Gradebook, roster: Path) -> None:
     """Write the students of a roster (CSV with id, first_name, last_name, email, lms_user_id) into the gradebook."""
-    with open(roster, newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
-    if not all(row.get("id") for row in rows):
-        raise ValueError(f"{roster} needs a column id with an entry in every row")
-    for row in rows:
+    for row in read_roster(roster):
         known = ("first_name", "last_name", "email", "lms_user_id")
         book.update_or_create_student(row["id"], **{key: row[key] for key in known if row.get(key)})
 
@@ -232,22 +214,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = course.parser("record", "Write results into the gradebook.")
     parser.add_argument("--roster", type=Path, help="CSV with id, first_name, last_name, email, lms_user_id")
     options = parser.parse_args(arguments)
-    folder = options.course.resolve()
-    try:
-        with alone(folder):
-            course.prepare(folder, options.sources)
-            with course.gradebook(folder) as book:
-                if options.roster:
-                    enrol(book, options.roster)
-                for source in course.with_results(folder, options.sources, options.assignments):
-                    check_assignment(book, source)
-                    results = course.results(folder, source.name)
-                    new = sum([record(book, source, result, folder) for result in results])
-                    print(f"{source.name}: {len(results)} in the gradebook, {new} of them new or changed", flush=True)
-    except (Stale, Busy, OSError, ValueError) as error:
-        print(f"coursework: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work(book: Gradebook, folder: Path, sources: list[Source]) -> None:
+        if options.roster:
+            enrol(book, options.roster)
+        for source in sources:
+            results = course.results(folder, source.name)
+            new = sum([record(book, source, result, folder) for result in results])
+            print(f"{source.name}: {len(results)} in the gradebook, {new} of them new or changed", flush=True)
+
+    return course.with_gradebook(options, work)
 
 
 if __name__ == "__main__":

@@ -20,20 +20,24 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import course
-from .batch import Busy, alone, write
-from .notebooks import FROM_STUDENT, HIDDEN, SOLUTION, Source, same
+from .batch import alone, write
+from .notebooks import FROM_STUDENT, HIDDEN, SOLUTION, TO_BOOK, Source, book_address, same, to_book
 
 PACKAGE = course.ROOT / "snnlib"
 DELIMITERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN", "END HIDDEN")
 ERROR = re.compile(r"^ *[\w.]*(?:Error|Exception): (.*)$", re.MULTILINE)  # the last line of a traceback
 SHORTEST = 8  # characters of a line by which it is known where it comes from
+LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)")  # the target of a link or picture in Markdown
 KEPT = {"nbgrader", "tags", "deletable", "editable"}  # metadata of a cell in a release
 README = """\
 {title}
 
-Put your student id into the file STUDENT, then open {name}.ipynb, with this folder as it is around it. The notebook
-needs Python 3.11 or newer with NumPy, SciPy, mpmath and Matplotlib, and where it says so PyTorch; `make lab` in the
-course's repository has it all. Hand in the notebook alone, under its name.
+Put your student id into the file STUDENT, then open {name}.ipynb, with this folder as it is around it. It needs Python
+3.11 or newer and
+
+    pip install jupyterlab numpy scipy mpmath matplotlib
+
+and, where it says so, python-flint or torch. Hand in the notebook alone, under its name.
 """
 PAGE = """\
 <!DOCTYPE html>
@@ -51,7 +55,7 @@ pre {{ background: #8882; padding: .5rem; }}
 """
 
 
-class BadRelease(Exception):  # noqa: N818
+class BadRelease(course.Refused):
     """What students would get is not what they should; the message says why."""
 
 
@@ -65,9 +69,20 @@ def generate(source: Source, folder: Path) -> Path:
         reasons = ERROR.findall(result["log"]) or [result["log"].strip()]
         raise BadRelease(f"nbgrader refuses {source.name}: {reasons[-1]}")
     released = folder / "release" / source.name
+    link_to_book(released / f"{source.name}.ipynb")
     for extra in extras(source):  # nbgrader leaves them out
         shutil.copytree(extra, released / extra.name, dirs_exist_ok=True)
     return released
+
+
+def link_to_book(path: Path) -> None:
+    """Change the links of a notebook to pages of the book, which are not beside it for students."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = to_book("".join(cell["source"]), book_address())
+            cell["source"] = text.splitlines(keepends=True)
+    write(path, (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def extras(source: Source) -> list[Path]:
@@ -102,7 +117,23 @@ def check(source: Source, folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             check_text(source, path)
+    check_links(source, folder)
     check_cells(source, folder / f"{source.name}.ipynb")
+
+
+def check_links(source: Source, folder: Path) -> None:
+    """Follow the links in Markdown: those of the source into the book, those of the release within it."""
+    texts = "\n".join(cell.text for cell in source.cells if cell.type == "markdown")
+    for match in TO_BOOK.finditer(texts):
+        page = course.ROOT / "book" / match["page"]
+        if not any(page.with_suffix(suffix).exists() for suffix in (".ipynb", ".md")):
+            raise BadRelease(f"{source.name} links to {match['page']}, which is no page of the book")
+    for path in sorted(folder.rglob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        for target in LINK.findall(text):
+            if not re.match(r"https?:|mailto:", target) and not (path.parent / target).exists():
+                raise BadRelease(f"{path.name} in the release of {source.name} links to {target}, which is not there")
 
 
 def check_text(source: Source, path: Path) -> None:
@@ -173,7 +204,8 @@ def solutions(source: Source) -> str:
     notebook = nbformat.read(source.folder / f"{source.name}.ipynb", as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = "\n".join(line for line in cell.source.splitlines() if line.strip("# ") not in DELIMITERS)
+            lines = to_book(cell.source, book_address()).splitlines()
+            cell.source = "\n".join(line for line in lines if line.strip("# ") not in DELIMITERS)
     body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
     mathjax = next(course.ROOT.glob(".venv/lib/python*/site-packages/sphinx-mathjax-offline/static/mathjax"), None)
     script = f'<script src="{(mathjax / "tex-svg.js").as_uri()}"></script>' if mathjax else ""
@@ -202,15 +234,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", type=Path, default=course.ROOT / ".venv" / "bin" / "python", help="of the book")
     options = parser.parse_args(arguments)
     folder = options.course.resolve()
-    try:
+
+    def work() -> None:
         with alone(folder):
             course.prepare(folder, options.sources)
             for source in course.chosen(options.sources, options.assignments):
                 print(f"{source.name}: {release(source, folder, options.python)}", flush=True)
-    except (BadRelease, Busy, OSError) as error:
-        print(f"coursework: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return course.status_of(work)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from .remote import Student
 from .sandbox import START_SECONDS, Backend, Limits
 
 FORMAT = 1
+TO_READ = "to be read: "
 MAX_OUTPUTS = 50
 MAX_PICTURE = 1 << 20
 MAX_SIDE = 4000  # pixels
@@ -48,7 +49,7 @@ def grade(source: Source, student: str, data: bytes, backend: Backend) -> dict:
     with grading.ready():
         cells = [grading.cell(cell, text) for cell, text in work.cells]
     unread = [cell["grade_id"] for cell in cells if cell["kind"] == "manual" and cell["score"] is None]
-    people = [*work.doubts, *grading.doubts, *([f"to be read: {', '.join(unread)}"] if unread else [])]
+    people = [*work.doubts, *grading.doubts, *([TO_READ + ", ".join(unread)] if unread else [])]
     return {
         **_head(source, student, data),
         "state": "graded",

@@ -214,8 +214,10 @@ def make_shell(publish: Callable[[dict], None]) -> object:
         def enable_gui(self, gui: str | None = None) -> None:
             pass  # %matplotlib asks for it
 
-        def _showtraceback(self, *args: object) -> None:
-            pass  # errors are reported by `describe`
+        def showtraceback(self, *args: object, **options: object) -> None:
+            pass  # errors are reported by `describe`; to format them IPython reads the sources of all frames: seconds
+
+        showsyntaxerror = showtraceback
 
     config = Config()
     config.HistoryManager.enabled = False
