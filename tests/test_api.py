@@ -223,6 +223,13 @@ def test_the_signature_of_a_record_shows_its_public_fields(extension):
     assert shown.startswith("(name: str, f: Callable[[ArrayLike], Array], ") and "_module" not in shown
 
 
+def test_the_signature_of_a_figure_shows_its_state(extension):
+    shown, _ = extension.process_signature(
+        None, "class", "snnlib.explorables.train_here.TrainHere", None, None, "", None
+    )
+    assert shown.startswith("(*, activation='sigmoid', initialization='lecun', depth=30, ".replace("=", " = "))
+
+
 def test_a_chapter_links_to_what_it_takes_from_the_package():
     page = (HTML / "book" / "self-normalizing" / "fixed-points.html").read_text(encoding="utf-8")
     assert "reference/api/moments.html#snnlib.moments.fixed_point" in page

@@ -255,13 +255,36 @@ def is_written_out(node):
 
 
 def process_signature(app, what, name, obj, options, signature, returns):
-    """Show the fields of a record as its source has them, the private ones left out."""
+    """Show the fields of a record, or the state of a figure, as the source has them, the private ones left out."""
     item = packageapi.index().get(name)
-    if what != "class" or not item or not packageapi.is_record(item.node):
+    if what != "class" or not item:
         return None
+    if not packageapi.is_record(item.node):
+        assigned = [node for node in item.node.body if isinstance(node, ast.Assign) and is_trait(node.value)]
+        traits = [trait(node) for node in assigned if not node.targets[0].id.startswith("_")]
+        return (f"(*, {', '.join(traits)})", returns) if traits else None
     annotated = [part for part in item.node.body if isinstance(part, ast.AnnAssign)]
     shown = [part for part in annotated if not part.target.id.startswith("_")]
     return f"({', '.join(map(field, shown))})", returns
+
+
+def is_trait(node):
+    """Whether an expression makes a part of the state of a figure that one can move."""
+    return isinstance(node, ast.Call) and ("Real(" in ast.unparse(node) or "tag(sync=True)" in ast.unparse(node))
+
+
+def trait(node):
+    """Return one part of the state as an argument with its default."""
+    made = node.value
+    while isinstance(made.func, ast.Attribute) and isinstance(made.func.value, ast.Call):
+        made = made.func.value  # what is tagged
+    given = {keyword.arg: keyword.value for keyword in made.keywords}
+    first = (
+        1 if ast.unparse(made.func).endswith((".Enum", ".List")) else 0
+    )  # before the default: the values that may be
+    default = given.get("default_value") or (made.args[first] if len(made.args) > first else None)
+    name = node.targets[0].id
+    return f"{name} = {ast.unparse(default)}" if default is not None else name
 
 
 def field(node):
