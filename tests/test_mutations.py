@@ -493,7 +493,7 @@ MUTATIONS = {
     "tools/coursework/intake": [
         ("namesakes are one student", "if len(called) == 1:", "if called:"),
         ("a path in a zip may lead up", ' or ".." in path.parts', ""),
-        ("the size that a zip declares is believed", "member.read(MAX_BYTES + 1)", "member.read()"),
+        ("a zip may hold any number of files", "if len(members) > MAX_FILES:", "if False:"),
     ],
     "tools/coursework/batch": [
         ("what has a result is graded again", "if old is None or any(", "if True or any("),
