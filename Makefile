@@ -37,7 +37,8 @@ help: ## list the commands
 book: environment ## build the HTML book into _build/html from the notebooks' stored outputs
 	@$(PY) tools/book.py
 
-test: lint book ## run everything: lint, the book, unit tests, chapters (nbval), the pages in Chromium
+test: lint book ## run everything: lint, the book, examples in docstrings, unit tests, chapters (nbval), the pages in Chromium
+	@$(PY) -m pytest --doctest-modules snnlib
 	@$(PY) -m pytest tests $$($(PY) tools/chapters.py) --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg
 

@@ -70,10 +70,16 @@ RESULTS = (
     *("loss", "accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy", "best_accuracy"),
     *("epochs_done", "seconds", "diverged", "stopped", "error"),
 )
+_SCHEMES = {  # what is customary for an activation
+    **dict.fromkeys(("identity", "sigmoid", "tanh"), "xavier"),
+    **dict.fromkeys(("relu", "leaky_relu"), "he"),
+    **dict.fromkeys(("elu", "selu"), "lecun"),
+    **dict.fromkeys(("gelu", "silu"), "he"),
+}
 #: The values that a setting may have, for the settings that are no numbers.
 CHOICES = {  # written out, for the modules that know them import torch and SciPy; the tests compare
     "data": ("bacteria", "fashion-mnist", "mnist-t10k", "iris", "wine", "breast-cancer"),
-    "activation": ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu"),
+    "activation": tuple(_SCHEMES),
     "normalization": (None, "batch", "layer", "weight"),
     "scheme": (None, "lecun", "xavier", "he", "orthogonal", "normalized_rows"),
     "optimizer": ("sgd", "momentum", "adam"),
@@ -99,11 +105,6 @@ _NUMBERS = {  # name: (type, the values that are allowed, in words)
     "seed": (int, lambda n: n >= 0, "a whole number >= 0"),
 }
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_SCHEMES = {  # what is customary for an activation
-    **dict.fromkeys(("selu", "elu"), "lecun"),
-    **dict.fromkeys(("relu", "leaky_relu", "gelu", "silu"), "he"),
-    **dict.fromkeys(("tanh", "sigmoid", "identity"), "xavier"),
-}
 _FIT = ("epochs", "batch_size", "lr", "optimizer", "momentum", "schedule", "patience", "clip", "precision", "device")
 _PICTURES, _TEST_PICTURES = 2000, 1000  # where no limit is given
 _TEST_SHARE = 0.2  # of a table, where no limit is given
@@ -230,7 +231,7 @@ def run_one(settings: Settings, **more: Any) -> Settings:
 
 
 def kept_epoch(epochs: pd.DataFrame, patience: int | None) -> int:
-    """The row of epochs, a `training.History`'s, whose parameters `training.fit` with this patience leaves in the model."""
+    """The row of epochs, of a `History`, whose parameters `training.fit` with this patience leaves in the model."""
     return len(epochs) - 1 if patience is None else int(epochs["test_loss"].argmin())
 
 
@@ -909,7 +910,7 @@ def cost(run: Settings) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: "42 s", "3 min 20 s", "2 h 05 min".
+    """The seconds in words: "42 s", "3 min 20 s", "2 h 05 min".
 
     >>> duration(200)
     '3 min 20 s'

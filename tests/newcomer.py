@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PASSED_ON = ("CHROMIUM", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "LANG")
 PIP_SETTINGS = ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "CERT", "DEFAULT_TIMEOUT")
-FEW_TESTS = ("tests/test_activations.py", "tests/test_moments.py", "tests/test_notebooks.py")
+FEW_TESTS = ("tests/test_activations.py", "tests/test_notebooks.py")
 COMMANDS = {
     False: [["make", "book"], [".venv/bin/python", "-m", "pytest", "-q", *FEW_TESTS]],
     True: [["make", "book"], ["make", "test"]],

@@ -228,6 +228,8 @@ def main():
         if old == new and not missing_pages():
             print("The book is up to date.")
         else:
+            if not only_pages_changed(old, new):
+                print(f"building all {len(pages())} pages (a minute or so) ...", flush=True)
             failure = build(old, new)
             if failure:
                 print(failure, file=sys.stderr)

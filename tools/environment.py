@@ -225,7 +225,10 @@ def configure_jupyter(folder):
 def install(name, folder, environment, old, stamp, log):
     """Bring the environment from what the stamp `old` says (empty: from nothing) to what `stamp` says."""
     if not old:
-        say("creating {folder} and installing {requirements} (once, some minutes) ...".format(**environment))
+        say(
+            "creating {folder} and installing {requirements} (once, some minutes; "
+            "what pip says is in _build/{log}) ...".format(**environment)
+        )
         shutil.rmtree(folder, ignore_errors=True)
         create(folder, log)
     if old.get("requirements") != stamp["requirements"]:

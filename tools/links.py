@@ -9,8 +9,9 @@ Sphinx's own check in place of the pages.
 import json
 import sys
 
-from book import run_sphinx
 from chapters import ROOT
+
+from book import run_sphinx
 
 FOLDER = ROOT / "_build" / "links"
 REPORT = FOLDER / "output.json"
@@ -18,14 +19,15 @@ GONE = ("broken", "timeout")
 
 
 def report(lines):
-    """Return (text, exit status) for the lines of Sphinx's report: what is gone, what has moved, how many were asked."""
+    """Return (text, exit status) for the lines of Sphinx's report: what is gone or has moved, how many were asked."""
     results = [json.loads(line) for line in lines if line.strip()]
     asked = [result for result in results if result["status"] not in ("local", "unchecked", "ignored")]
     gone = [result for result in asked if result["status"] in GONE]
     moved = [result for result in asked if result["status"] == "redirected" and result.get("code") in (301, 308)]
     text = [f"{result['filename']}:{result['lineno']}: gone: {result['uri']} ({result['info']})" for result in gone]
     text += [f"{result['filename']}:{result['lineno']}: moved: {result['uri']} to {result['info']}" for result in moved]
-    text.append(f"{len({result['uri'] for result in asked})} addresses, {len({result['uri'] for result in gone})} gone.")
+    number, lost = (len({result["uri"] for result in results}) for results in (asked, gone))
+    text.append(f"{number} addresses, {lost} gone.")
     return "\n".join(text), 1 if gone else 0
 
 
