@@ -1,5 +1,6 @@
 """The addresses of the course stand in one place, and the files that repeat one agree with it; buttons lead there."""
 
+import ast
 import dataclasses
 import re
 import shutil
@@ -23,6 +24,7 @@ KNOWN = repository.Addresses(
     "https://mybinder.org",
 )
 NOWHERE = repository.Addresses()
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 NAMES = sorted(repository.REPEATED)
 
 
@@ -67,8 +69,24 @@ def test_what_is_not_an_address_is_refused_with_the_key_and_an_example(configura
 
 
 def test_the_first_cell_installs_from_the_address_or_says_that_it_cannot():
-    assert '"snnlib[chapters] @ git+https://github.com/someone/course"' in repository.first_cell(KNOWN)
+    assert 'address = "git+https://github.com/someone/course"\n' in repository.first_cell(KNOWN)
+    assert """'install --quiet "snnlib[chapters] @ {address}"'""" in repository.first_cell(KNOWN)
     assert "pip" not in repository.first_cell(NOWHERE) and "raise ImportError" in repository.first_cell(NOWHERE)
+
+
+@pytest.mark.parametrize("known", [KNOWN, NOWHERE], ids=["known", "nowhere"])
+def test_the_first_cell_is_plain_python_in_the_format_of_chapters(tmp_path, known):
+    cell = repository.first_cell(known)
+    ast.parse(cell)
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell, id="one")], metadata={"kernelspec": KERNEL}
+    )
+    nbformat.write(notebook, tmp_path / "chapter.ipynb")
+    ruff = [sys.executable, "-m", "ruff"]
+    rules = ["--config", str(ROOT / "book" / "ruff.toml"), "--no-cache", "chapter.ipynb"]
+    for command in (["check"], ["format", "--check"]):
+        process = subprocess.run([*ruff, *command, *rules], cwd=tmp_path, capture_output=True, text=True)
+        assert process.returncode == 0, process.stdout
 
 
 def test_a_chapter_has_the_cell_once_before_all_other_code():
@@ -108,7 +126,6 @@ def test_the_readme_offers_only_what_the_host_of_the_repository_has():
 
 # --- buttons ---------------------------------------------------------------------------------------------------------
 
-KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LAUNCH = {
     "Colab": "https://colab.research.google.com/github/someone/course/blob/main/book/chapter.ipynb",
     "Binder": "https://mybinder.org/v2/gh/someone/course/main?urlpath=lab/tree/book/chapter.ipynb",

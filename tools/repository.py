@@ -25,7 +25,12 @@ import importlib.util
 
 if importlib.util.find_spec("snnlib") is None:  # on Colab, for example
     {otherwise}"""
-INSTALL = '%pip install --quiet "snnlib[chapters] @ git+{address}"'
+# Plain Python, because not only IPython reads the cells.
+INSTALL = """\
+address = "git+{address}"
+    get_ipython().run_line_magic(
+        "pip", f'install --quiet "snnlib[chapters] @ {{address}}"'
+    )"""
 EXPLAIN = 'raise ImportError("snnlib is not installed: see the README")'
 
 CITED = re.compile(r"^(?:repository-code|url): .*\n", re.MULTILINE)
