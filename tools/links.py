@@ -25,7 +25,9 @@ def report(lines):
     moved = [result for result in asked if result["status"] == "redirected" and result.get("code") in (301, 308)]
     text = [f"{result['filename']}:{result['lineno']}: gone: {result['uri']} ({result['info']})" for result in gone]
     text += [f"{result['filename']}:{result['lineno']}: moved: {result['uri']} to {result['info']}" for result in moved]
-    text.append(f"{len({result['uri'] for result in asked})} addresses, {len({result['uri'] for result in gone})} gone.")
+    text.append(
+        f"{len({result['uri'] for result in asked})} addresses, {len({result['uri'] for result in gone})} gone."
+    )
     return "\n".join(text), 1 if gone else 0
 
 
