@@ -38,7 +38,9 @@ def repeated(values):
 
 
 def test_every_page_has_a_title_of_its_own_that_begins_with_its_heading():
-    titles = {path: html.unescape(re.search(r"<title>(.*?)</title>", text, re.S).group(1)) for path, text in TEXTS.items()}
+    titles = {
+        path: html.unescape(re.search(r"<title>(.*?)</title>", text, re.S).group(1)) for path, text in TEXTS.items()
+    }
     assert len(PAGES) > 25 and repeated(titles.values()) == set()
     for path, title in titles.items():
         heading = re.search(r"<h1[^>]*>(.*?)<", (HTML / path).read_text(encoding="utf-8"), re.S)
@@ -110,7 +112,9 @@ def test_a_book_with_an_address_names_its_picture_and_its_pages_in_full(base):
 
 def test_a_book_without_an_address_names_none():
     text = described("")
-    assert meta(text, "og:title") == ["A page"] and "og:url" not in text and "og:image" not in text and "://" not in text
+    assert (
+        meta(text, "og:title") == ["A page"] and "og:url" not in text and "og:image" not in text and "://" not in text
+    )
 
 
 def test_a_description_in_the_front_matter_comes_first():

@@ -40,6 +40,11 @@ SETTLED = """async () => {
   await Promise.all([...document.images].map(picture => picture.decode().catch(() => null)));
   await document.fonts.ready;
 }"""
+FAULTS = """() => [
+  ...[...document.querySelectorAll(".math")].filter(node => !node.querySelector("mjx-container")),
+  ...document.querySelectorAll("mjx-merror, [data-mml-node=merror]"),
+  ...[...document.images].filter(picture => !picture.naturalWidth),
+].map(node => (node.getAttribute("src") || node.textContent).trim().slice(0, 80))"""
 # What is wider than the text is made smaller, for paper does not scroll.
 FIT = """() => {
   const shrink = (box, node) => {
@@ -224,6 +229,8 @@ def print_twice(source, result):
         page.emulate_media(media="print", color_scheme="light")
         page.goto(source.as_uri(), wait_until="load")
         page.evaluate(SETTLED)
+        if faults := page.evaluate(FAULTS):
+            raise PrintError(f"formulas or pictures that cannot be shown: {'; '.join(faults[:5])}")
         page.evaluate(FIT)
         options = {"prefer_css_page_size": True, "print_background": True, "outline": True, "tagged": True}
         for _ in range(2):
