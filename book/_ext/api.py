@@ -29,7 +29,7 @@ BORDER = re.compile(r"^ *=+(?: +=+)+$")
 ITEM = r"^(-|\d+\.) "
 LITERAL = re.compile(r"``(.+?)``|`([^`]+)`", re.DOTALL)
 PLACES = re.compile(r"\b(?:book/[\w-]+/[\w-]+|(?:eq|thm|def|lem|ass)-[a-z0-9]+(?:-[a-z0-9]+)*)\b")
-ERROR = re.compile(r"\b(?:[A-Z]\w*Error|Mistake|Interrupted)\b")
+CODE = re.compile(r"\b(?:[A-Z]\w*Error|Mistake|Interrupted)\b|\$[A-Z][A-Z_]+\b")  # errors, and what the shell knows
 DIRECTIVE = re.compile(r"^```\{api\} ([\w.]+)\n```$", re.MULTILINE)
 LONGEST_VALUE = 60
 NAME = re.compile(r"^[A-Za-z_]\w*(?:\.\w+)*$")
@@ -74,9 +74,9 @@ def escaped(text):
 
 
 def linked(text, module):
-    """Return text, markup escaped, with links to places of the book and with errors as code."""
+    """Return text, markup escaped, with links to places of the book, and with errors and variables of the shell as code."""
     result, end = [], 0
-    for match in re.finditer(f"{PLACES.pattern}|{ERROR.pattern}", text):
+    for match in re.finditer(f"{PLACES.pattern}|{CODE.pattern}", text):
         found = match.group()
         role = {"eq": "eq", "thm": "prf:ref", "def": "prf:ref", "lem": "prf:ref", "ass": "prf:ref"}.get(
             found.split("-")[0]
