@@ -74,7 +74,7 @@ def escaped(text):
 
 
 def linked(text, module):
-    """Return text, markup escaped, with links to places of the book, and with errors and variables of the shell as code."""
+    """Return text, markup escaped, with links to places of the book; errors and variables of the shell are code."""
     result, end = [], 0
     for match in re.finditer(f"{PLACES.pattern}|{CODE.pattern}", text):
         found = match.group()
@@ -338,6 +338,14 @@ def expand(app, docname, text):
         text[0] = DIRECTIVE.sub(page, text[0])
 
 
+def outdated(app, env, added, changed, removed):
+    """Return the pages whose list of chapters is no longer right."""
+    tops = [module for module in packageapi.modules() if module.count(".") == 1]
+    now = {page_of(module): chapters_of(module) for module in tops}
+    before, env.snn_chapters = getattr(env, "snn_chapters", {}), now
+    return [page for page in now if page in env.found_docs and before.get(page) != now[page]]
+
+
 # --- links from the chapters ------------------------------------------------------------------------------------------
 
 
@@ -443,6 +451,7 @@ def setup(app):
     """Connect the steps to Sphinx."""
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("source-read", expand)
+    app.connect("env-get-outdated", outdated)
     app.connect("autodoc-process-docstring", process_docstring)
     app.connect("autodoc-process-signature", process_signature)
     app.add_transform(Links)
