@@ -227,7 +227,7 @@ def test_the_signature_of_a_figure_shows_its_state(extension):
     shown, _ = extension.process_signature(
         None, "class", "snnlib.explorables.train_here.TrainHere", None, None, "", None
     )
-    assert shown.startswith("(*, activation='sigmoid', initialization='lecun', depth=30, ".replace("=", " = "))
+    assert shown.startswith("(*, activation = 'sigmoid', initialization = 'lecun', depth = 30, ")
 
 
 def test_a_chapter_links_to_what_it_takes_from_the_package():

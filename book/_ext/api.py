@@ -29,7 +29,7 @@ BORDER = re.compile(r"^ *=+(?: +=+)+$")
 ITEM = r"^(-|\d+\.) "
 LITERAL = re.compile(r"``(.+?)``|`([^`]+)`", re.DOTALL)
 PLACES = re.compile(r"\b(?:book/[\w-]+/[\w-]+|(?:eq|thm|def|lem|ass)-[a-z0-9]+(?:-[a-z0-9]+)*)\b")
-ERROR = re.compile(r"\b(?:[A-Z]\w*Error|Mistake|Interrupted)\b")
+CODE = re.compile(r"\b(?:[A-Z]\w*Error|Mistake|Interrupted)\b|\$[A-Z][A-Z_]+\b")  # errors, and what the shell knows
 DIRECTIVE = re.compile(r"^```\{api\} ([\w.]+)\n```$", re.MULTILINE)
 LONGEST_VALUE = 60
 NAME = re.compile(r"^[A-Za-z_]\w*(?:\.\w+)*$")
@@ -74,9 +74,9 @@ def escaped(text):
 
 
 def linked(text, module):
-    """Return text, markup escaped, with links to places of the book and with errors as code."""
+    """Return text, markup escaped, with links to places of the book; errors and variables of the shell are code."""
     result, end = [], 0
-    for match in re.finditer(f"{PLACES.pattern}|{ERROR.pattern}", text):
+    for match in re.finditer(f"{PLACES.pattern}|{CODE.pattern}", text):
         found = match.group()
         role = {"eq": "eq", "thm": "prf:ref", "def": "prf:ref", "lem": "prf:ref", "ass": "prf:ref"}.get(
             found.split("-")[0]
@@ -338,6 +338,14 @@ def expand(app, docname, text):
         text[0] = DIRECTIVE.sub(page, text[0])
 
 
+def outdated(app, env, added, changed, removed):
+    """Return the pages whose list of chapters is no longer right."""
+    tops = [module for module in packageapi.modules() if module.count(".") == 1]
+    now = {page_of(module): chapters_of(module) for module in tops}
+    before, env.snn_chapters = getattr(env, "snn_chapters", {}), now
+    return [page for page in now if page in env.found_docs and before.get(page) != now[page]]
+
+
 # --- links from the chapters ------------------------------------------------------------------------------------------
 
 
@@ -443,6 +451,7 @@ def setup(app):
     """Connect the steps to Sphinx."""
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("source-read", expand)
+    app.connect("env-get-outdated", outdated)
     app.connect("autodoc-process-docstring", process_docstring)
     app.connect("autodoc-process-signature", process_signature)
     app.add_transform(Links)
