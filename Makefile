@@ -27,7 +27,7 @@ export SNN_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab execute serve bench mutate coursework grade marks feedback repository links lint format clean environment
+.PHONY: help book test lab execute serve pdf artwork bench mutate coursework grade marks feedback repository links lint format clean environment
 .PHONY: grading-environment
 
 help: ## list the commands
@@ -37,7 +37,8 @@ help: ## list the commands
 book: environment ## build the HTML book into _build/html from the notebooks' stored outputs
 	@$(PY) tools/book.py
 
-test: lint book ## run everything: lint, the book, unit tests, chapters (nbval), the pages in Chromium
+test: lint book ## run everything: lint, the book, examples in docstrings, unit tests, chapters (nbval), the pages in Chromium
+	@$(PY) -m pytest --doctest-modules snnlib
 	@$(PY) -m pytest tests $$($(PY) tools/chapters.py) --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg
 
@@ -51,6 +52,12 @@ execute: environment ## run all chapters and store their outputs (CHAPTER=one-la
 serve: book ## serve the built book on http://127.0.0.1:8000 (PORT=...)
 	@echo "http://127.0.0.1:$(PORT)  (end with Ctrl-C)"
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+pdf: book ## print the whole book as _build/course.pdf (takes some minutes, needs Chromium)
+	@$(PY) tools/pdf.py
+
+artwork: environment ## draw the logo, the icon and the pictures of the first page and of links anew
+	@$(PY) tools/artwork.py
 
 bench: book ## measure the speed of the library, the figures and the grading, and how hard the bacteria are
 	@PYTHONPATH=tests $(PY) tests/benchmarks/run.py

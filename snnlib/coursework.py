@@ -101,7 +101,7 @@ class Marks:
 
     @contextmanager
     def __call__(self, points: float, title: str) -> Iterator[None]:
-        """A block, named by its title, that earns its points when it raises nothing; what it raises becomes the reason."""
+        """A block, named by title, that earns its points when it raises nothing; what it raises becomes the reason."""
         reason = None
         try:
             yield

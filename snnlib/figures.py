@@ -64,7 +64,7 @@ def show(fig: Figure, *, name: str, alt: str, caption: str) -> None:
     Parameters
     ----------
     fig : at most 6.5 inches wide; it is closed afterwards.
-    name : the label, "fig-..." in lower case with hyphens; the text refers to it as {numref}`fig-...`.
+    name : the label, "fig-..." in lower case with hyphens; the text refers to it by the role `numref`.
     alt : what a reader who cannot see the figure should know; at least 20 characters.
     caption : what the figure shows, in a sentence or two; MyST markup is allowed.
 

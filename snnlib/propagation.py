@@ -284,9 +284,9 @@ def product_exponents(matrices: Sequence[ArrayLike]) -> Array:
 
     Raises ValueError for an empty list, shapes that do not follow on one another, or entries that are not finite.
 
-    >>> S, T = np.diag([2.0, 1 / 8]), np.diag([1 / 8, 2.0])
-    >>> product_exponents([S, T] * 50).round(4)  # -ln 2: all that the two stretch, they shrink again
-    array([-0.6931, -0.6931])
+    >>> A, B = [[0, 2], [0, 0]], [[0, 0], [2, 0]]  # without any eigenvalue but zero
+    >>> product_exponents([A, B] * 50).round(4)  # ln 2 for one direction
+    array([0.6931,   -inf])
     """
     matrices = _checked_product(matrices)
     widths = [matrices[0].shape[1], *(len(J) for J in matrices)]
@@ -295,14 +295,29 @@ def product_exponents(matrices: Sequence[ArrayLike]) -> Array:
         frame, _ = np.linalg.qr(J.T @ frame)
     logarithms = np.zeros(frame.shape[1])
     for J in matrices:
-        image = J @ frame
+        image, smallest = J @ frame, max(J.shape) * np.finfo(float).eps * np.linalg.norm(J)
         frame, R = np.linalg.qr(image)
-        kept = np.abs(np.diag(R)) > max(J.shape) * np.finfo(float).eps * np.linalg.norm(J)
-        if not kept.all():  # what is lost must not stay in the frame: its direction there is rounding
-            frame, R = np.linalg.qr(image[:, kept])
+        kept = np.abs(np.diag(R)) > smallest
+        if not kept.all():
+            frame, R = _without_lost(image, kept, smallest)
         logarithms = logarithms[kept] + np.log(np.abs(np.diag(R)))
     lost = np.full(min(widths) - len(logarithms), -np.inf)
     return np.append(np.sort(logarithms)[::-1] / len(matrices), lost)
+
+
+def _without_lost(image: Array, kept: Array, smallest: float) -> tuple[Array, Array]:
+    """Q and R of the columns of an image that are independent; `kept`, a guess, is corrected in place.
+
+    What is lost must not stay in the frame: its direction there is rounding. And by that direction a later column may
+    have been judged lost that is not.
+    """
+    while True:
+        frame, R = np.linalg.qr(image[:, kept])
+        rest = np.linalg.norm(image - frame @ (frame.T @ image), axis=0)
+        missed = ~kept & (rest > smallest)
+        if not missed.any():
+            return frame, R
+        kept[missed.argmax()] = True
 
 
 def _layers(model: nn.Sequential) -> list[nn.Sequential]:

@@ -231,7 +231,7 @@ def run_one(settings: Settings, **more: Any) -> Settings:
 
 
 def kept_epoch(epochs: pd.DataFrame, patience: int | None) -> int:
-    """The row of epochs, a `training.History`'s, whose parameters `training.fit` with this patience leaves in the model."""
+    """The row of epochs, of a `History`, whose parameters `training.fit` with this patience leaves in the model."""
     return len(epochs) - 1 if patience is None else int(epochs["test_loss"].argmin())
 
 
@@ -910,7 +910,7 @@ def cost(run: Settings) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: "42 s", "3 min 20 s", "2 h 05 min".
+    """The seconds in words: "42 s", "3 min 20 s", "2 h 05 min".
 
     >>> duration(200)
     '3 min 20 s'

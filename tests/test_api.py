@@ -2,7 +2,7 @@
 
 import ast
 import doctest
-import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -169,6 +169,65 @@ def test_the_built_page_has_an_entry_for_everything_public(item):
     page = HTML / "book" / "reference" / "api" / f"{item.module.split('.')[1]}.html"
     assert page.exists(), "run `make book` first"
     assert f'id="{item.path}"' in page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def extension():
+    """The Sphinx extension that makes the pages."""
+    spec = importlib.util.spec_from_file_location("api_pages", ROOT / "book" / "_ext" / "api.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("moments.jacobian", "snnlib.moments.jacobian"),
+        ("snnlib.propagation.jacobian", "snnlib.propagation.jacobian"),
+        ("moment_map()", "snnlib.moments.moment_map"),
+        ("Network.forward", "snnlib.backprop.Network.forward"),
+        ("snnlib.explorables.Chain", "snnlib.explorables.chain.Chain"),
+        ("snnlib.backprop", "snnlib.backprop"),
+        ("jacobian", None),  # two modules have one
+        ("seed", None),  # a word that many functions take
+        ("plt.show", None),
+        ("moments.no_such_name", None),
+        ("a + b", None),
+    ],
+)
+def test_a_piece_of_code_is_linked_where_it_names_something_public_beyond_doubt(extension, text, name):
+    assert extension.full_name(text) == name
+
+
+def test_a_docstring_becomes_what_sphinx_reads(extension):
+    lines = [
+        "Of `iterate` and x|y; eq-chi.",
+        "",
+        "Parameters",
+        "----------",
+        "mu, nu : two",
+        "    numbers.",
+        ">>> 1",
+        "1",
+    ]
+    text = "\n".join(extension.converted(lines, "snnlib.moments"))
+    assert ":py:obj:`iterate <snnlib.moments.iterate>`" in text
+    assert "x\\|y" in text and ":eq:`eq-chi`" in text
+    assert ".. rubric:: Parameters\n\n``mu``, ``nu``\n    two\n    numbers.\n" in text
+    assert ".. code-block:: pycon\n\n    >>> 1\n    1" in text
+
+
+def test_the_signature_of_a_record_shows_its_public_fields(extension):
+    shown, _ = extension.process_signature(None, "class", "snnlib.activations.Activation", None, None, "", None)
+    assert shown.startswith("(name: str, f: Callable[[ArrayLike], Array], ") and "_module" not in shown
+
+
+def test_the_signature_of_a_figure_shows_its_state(extension):
+    shown, _ = extension.process_signature(
+        None, "class", "snnlib.explorables.train_here.TrainHere", None, None, "", None
+    )
+    assert shown.startswith("(*, activation = 'sigmoid', initialization = 'lecun', depth = 30, ")
 
 
 def test_a_chapter_links_to_what_it_takes_from_the_package():

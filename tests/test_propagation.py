@@ -436,6 +436,9 @@ def test_lost_directions_have_exponent_minus_infinity_and_disturb_no_other():
     volume = np.linalg.norm(np.cross(repeated[:, 0], repeated[:, 2]))
     assert exponents[:2].sum() == pytest.approx(np.log(volume)) and exponents[2] == -np.inf
     assert list(product_exponents([np.zeros((2, 2))])) == [-np.inf, -np.inf]
+    # nor may a column that is lost hide the next one: A and B in turns double one direction per layer
+    A, B = np.array([[0.0, 2.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [2.0, 0.0]])
+    np.testing.assert_allclose(product_exponents([A, B] * 50), [np.log(2), -np.inf], rtol=1e-14)
 
 
 def test_exponents_of_a_network_are_those_of_its_layers_by_another_differentiation():

@@ -29,11 +29,22 @@ LIMIT = 600_000  # ms: to typeset some thousand formulas
 USELESS = "a.headerlink, script, style, button, .toggle-button, details.hide, .snn-explorable noscript"
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
+# Hidden MathML beside each formula would make the file three times as large; the formula's source is read out instead.
+PLAINER = "<script>MathJax.options = { ...MathJax.options, enableAssistiveMml: false };</script>"
 SETTLED = """async () => {
   await MathJax.startup.promise;
+  for (const item of MathJax.startup.document.math) {
+    item.typesetRoot.setAttribute("role", "img");
+    item.typesetRoot.setAttribute("aria-label", item.math);
+  }
   await Promise.all([...document.images].map(picture => picture.decode().catch(() => null)));
   await document.fonts.ready;
 }"""
+FAULTS = """() => [
+  ...[...document.querySelectorAll(".math")].filter(node => !node.querySelector("mjx-container")),
+  ...document.querySelectorAll("mjx-merror, [data-mml-node=merror]"),
+  ...[...document.images].filter(picture => !picture.naturalWidth),
+].map(node => (node.getAttribute("src") || node.textContent).trim().slice(0, 80))"""
 # What is wider than the text is made smaller, for paper does not scroll.
 FIT = """() => {
   const shrink = (box, node) => {
@@ -145,7 +156,7 @@ def head():
         if "mathjax" in source.lower():
             tags.append(f'<script defer src="{target(first, source)}"></script>')
         elif "window.MathJax" in node.text:
-            tags.append(str(node))
+            tags += [str(node), PLAINER]
     return "\n".join([*tags, f"<style>{STYLE.read_text(encoding='utf-8')}</style>"])
 
 
@@ -208,7 +219,7 @@ def chromium():
 
 
 def print_twice(source, result):
-    """Print the document at `source`, first to learn the page numbers."""
+    """Print the document at `source`, first to learn the page numbers, then with them in the table of contents."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -218,19 +229,28 @@ def print_twice(source, result):
         page.emulate_media(media="print", color_scheme="light")
         page.goto(source.as_uri(), wait_until="load")
         page.evaluate(SETTLED)
+        if faults := page.evaluate(FAULTS):
+            raise PrintError(f"formulas or pictures that cannot be shown: {'; '.join(faults[:5])}")
         page.evaluate(FIT)
         options = {"prefer_css_page_size": True, "print_background": True, "outline": True, "tagged": True}
         for _ in range(2):
             page.pdf(path=result, **options)
-            numbers = page_numbers(result)
-            page.evaluate(NUMBER, numbers)
+            page.evaluate(NUMBER, page_numbers(result))
         browser.close()
-    return numbers
+
+
+def up_to_date():
+    """Tell whether the PDF is younger than the built book and than what prints it."""
+    sources = [BUILD / "book.json", STYLE, ROOT / "tools" / "pdf.py"]
+    return PDF.exists() and all(path.exists() and path.stat().st_mtime < PDF.stat().st_mtime for path in sources)
 
 
 def main():
-    """Print the book, say where it is; return the exit status."""
+    """Print the book when needed, say where it is; return the exit status."""
     start = time.perf_counter()
+    if up_to_date():
+        print(f"{PDF.relative_to(ROOT)} is up to date.")
+        return 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     source = FOLDER / "book.html"
     draft = FOLDER / "course.pdf"

@@ -26,9 +26,10 @@ PAGES = "book/reference/api"
 HEADING = re.compile(r"^-{3,}$")
 DEFINITION = re.compile(r"^(\*{0,2}\w[\w.]*(?:, \*{0,2}\w[\w.]*)*) : (.*)$")
 BORDER = re.compile(r"^ *=+(?: +=+)+$")
+ITEM = r"^(-|\d+\.) "
 LITERAL = re.compile(r"``(.+?)``|`([^`]+)`", re.DOTALL)
 PLACES = re.compile(r"\b(?:book/[\w-]+/[\w-]+|(?:eq|thm|def|lem|ass)-[a-z0-9]+(?:-[a-z0-9]+)*)\b")
-ERROR = re.compile(r"\b(?:[A-Z]\w*Error|Mistake|Interrupted)\b")
+CODE = re.compile(r"\b(?:[A-Z]\w*Error|Mistake|Interrupted)\b|\$[A-Z][A-Z_]+\b")  # errors, and what the shell knows
 DIRECTIVE = re.compile(r"^```\{api\} ([\w.]+)\n```$", re.MULTILINE)
 LONGEST_VALUE = 60
 NAME = re.compile(r"^[A-Za-z_]\w*(?:\.\w+)*$")
@@ -45,11 +46,13 @@ def page_of(module):
 def full_name(text, module=""):
     """Return the full name of what a text such as `moments.jacobian` or `Network.forward()` names, or None.
 
-    A name without its module counts in `module` itself, and where one module alone has it.
+    A name without its module counts in `module` itself, and where one module alone has it, common words apart.
     """
     name = text.removesuffix("()")
     if not NAME.match(name):
         return None
+    if name.isalpha() and name.islower():
+        return f"{module}.{name}" if f"{module}.{name}" in packageapi.index() else None
     known, short = packageapi.index(), packageapi.short_names()
     whole = name if name.startswith(f"{packageapi.PACKAGE}.") else f"{packageapi.PACKAGE}.{name}"
     for candidate in (f"{module}.{name}", whole, short.get(name), short.get(whole.rpartition(".")[2])):
@@ -71,9 +74,9 @@ def escaped(text):
 
 
 def linked(text, module):
-    """Return text, markup escaped, with links to places of the book and with errors as code."""
+    """Return text, markup escaped, with links to places of the book; errors and variables of the shell are code."""
     result, end = [], 0
-    for match in re.finditer(f"{PLACES.pattern}|{ERROR.pattern}", text):
+    for match in re.finditer(f"{PLACES.pattern}|{CODE.pattern}", text):
         found = match.group()
         role = {"eq": "eq", "thm": "prf:ref", "def": "prf:ref", "lem": "prf:ref", "ass": "prf:ref"}.get(
             found.split("-")[0]
@@ -146,11 +149,10 @@ def definition(lines, module):
 
 
 def listing(lines, module):
-    """Return a list with dashes."""
-    result = []
-    for item in re.split(r"^- ", "\n".join(lines), flags=re.MULTILINE)[1:]:
-        result.append("- " + inline(" ".join(item.split()), module))
-    return result
+    """Return a list with dashes or numbers."""
+    parts = re.split(ITEM, "\n".join(lines), flags=re.MULTILINE)[1:]
+    marks = zip(parts[::2], parts[1::2], strict=True)
+    return [f"{mark} {inline(' '.join(item.split()), module)}" for mark, item in marks]
 
 
 def converted(lines, module):
@@ -192,8 +194,7 @@ def converted(lines, module):
         else:
             piece = next(blocks(lines))
             cut = next((i for i, other in enumerate(piece) if other.startswith((" ", ">>>")) and i), len(piece))
-            start = "- " if line.startswith("- ") else ""
-            if start:
+            if re.match(ITEM, line):
                 result += [*listing(piece, module), ""]
                 cut = len(piece)
             else:
@@ -244,11 +245,65 @@ def chapters_of(module):
     ]
 
 
+def is_written_out(node):
+    """Whether an expression consists of numbers and texts."""
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
+
+
+def process_signature(app, what, name, obj, options, signature, returns):
+    """Show the fields of a record, or the state of a figure, as the source has them, the private ones left out."""
+    item = packageapi.index().get(name)
+    if what != "class" or not item:
+        return None
+    if not packageapi.is_record(item.node):
+        assigned = [node for node in item.node.body if isinstance(node, ast.Assign) and is_trait(node.value)]
+        traits = [trait(node) for node in assigned if not node.targets[0].id.startswith("_")]
+        return (f"(*, {', '.join(traits)})", returns) if traits else None
+    annotated = [part for part in item.node.body if isinstance(part, ast.AnnAssign)]
+    shown = [part for part in annotated if not part.target.id.startswith("_")]
+    return f"({', '.join(map(field, shown))})", returns
+
+
+def is_trait(node):
+    """Whether an expression makes a part of the state of a figure that one can move."""
+    return isinstance(node, ast.Call) and ("Real(" in ast.unparse(node) or "tag(sync=True)" in ast.unparse(node))
+
+
+def trait(node):
+    """Return one part of the state as an argument with its default."""
+    made = node.value
+    while isinstance(made.func, ast.Attribute) and isinstance(made.func.value, ast.Call):
+        made = made.func.value  # what is tagged
+    given = {keyword.arg: keyword.value for keyword in made.keywords}
+    first = (
+        1 if ast.unparse(made.func).endswith((".Enum", ".List")) else 0
+    )  # before the default: the values that may be
+    default = given.get("default_value") or (made.args[first] if len(made.args) > first else None)
+    name = node.targets[0].id
+    return f"{name} = {ast.unparse(default)}" if default is not None else name
+
+
+def field(node):
+    """Return one field of a record as an argument."""
+    default = node.value
+    if isinstance(default, ast.Call) and ast.unparse(default.func) == "field":
+        made = {keyword.arg: ast.unparse(keyword.value) for keyword in default.keywords}
+        default = made.get("default") or (f"{made['default_factory']}()" if "default_factory" in made else None)
+    elif default is not None:
+        default = ast.unparse(default)
+    text = f"{node.target.id}: {ast.unparse(node.annotation)}"
+    return text if default is None else f"{text} = {default}"
+
+
 def entry(item):
     """Return the directive of one public thing, as lines of reStructuredText."""
     if item.kind == "constant":
-        value = ast.unparse(item.node.value) if item.node.value else ""
-        return [f".. autodata:: {item.path}", *(["   :no-value:"] if len(value) > LONGEST_VALUE else []), ""]
+        short = len(ast.unparse(item.node.value)) <= LONGEST_VALUE and is_written_out(item.node.value)
+        return [f".. autodata:: {item.path}", *([] if short else ["   :no-value:"]), ""]
     if item.kind == "function":
         return [f".. autofunction:: {item.path}", ""]
     own = [
@@ -281,6 +336,14 @@ def expand(app, docname, text):
 
     if docname.startswith(f"{PAGES}/"):
         text[0] = DIRECTIVE.sub(page, text[0])
+
+
+def outdated(app, env, added, changed, removed):
+    """Return the pages whose list of chapters is no longer right."""
+    tops = [module for module in packageapi.modules() if module.count(".") == 1]
+    now = {page_of(module): chapters_of(module) for module in tops}
+    before, env.snn_chapters = getattr(env, "snn_chapters", {}), now
+    return [page for page in now if page in env.found_docs and before.get(page) != now[page]]
 
 
 # --- links from the chapters ------------------------------------------------------------------------------------------
@@ -363,9 +426,7 @@ class Links(SphinxTransform):
     def named(self, text, own):
         """Return the full name of what a piece of code names beyond doubt, or None."""
         name = text.removesuffix("()")
-        if "." not in name and (name in own or (name.islower() and "_" not in name)):
-            return None
-        found = full_name(name)
+        found = full_name(name) if name not in own else None
         return found if found in packageapi.index() or found in packageapi.modules() else None
 
     def is_fixed(self, node):
@@ -390,7 +451,9 @@ def setup(app):
     """Connect the steps to Sphinx."""
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("source-read", expand)
+    app.connect("env-get-outdated", outdated)
     app.connect("autodoc-process-docstring", process_docstring)
+    app.connect("autodoc-process-signature", process_signature)
     app.add_transform(Links)
     return {
         "version": "1",

@@ -114,6 +114,8 @@ const KEYS = {
   dash: { d: "M1 6h16", "stroke-width": 1.5, "stroke-dasharray": "4 3.5", "stroke-linecap": "butt" },
   dot: { d: "M9 6h0", "stroke-width": 7 },
   ring: { d: "M9 6h0", "stroke-width": 7 },
+  strong: { d: "M6 5h8", "stroke-width": 8, "stroke-opacity": 0.56 },
+  weak: { d: "M6 5h8", "stroke-width": 8, "stroke-opacity": 0.2 },
 };
 
 // --- the figure ------------------------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ export function render({ model, el }) {
     label: "target, mean and variance", color: "ink",
     x: { name: "mu", step: 0.02 }, y: { name: "nu", step: 0.05 },
   });
+  fig.legend([["blue", "strong", "returns at once"], ["blue", "weak", "returns slowly"], ["vermillion", "weak", "leaves slowly"],
+    ["vermillion", "strong", "leaves at once"]]);
   let drawn = {}; // the weights' sums, and the plane that belongs to them
   return fig.start((state) => {
     const numbers = chosen(state);
