@@ -132,7 +132,7 @@ def links(known):
         lines.append(f"[open a chapter on Colab]({folder}/backpropagation/one-layer.ipynb)")
     if name and known.binder:
         lines.append(f"[open all on Binder]({known.binder}/v2/gh/{name}/{known.branch}?urlpath=lab)")
-    return "\n".join(lines) + "\n" if lines else ""
+    return " ·\n".join(lines) + "\n" if lines else ""
 
 
 def readme(text, known):
