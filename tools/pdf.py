@@ -101,6 +101,8 @@ def article(page):
     text = soup(page).select_one("article.bd-article")
     for node in text.select(USELESS):
         node.decompose()
+    for node in text.select("a.image-reference"):
+        node.unwrap()
     for node in text.find_all(True):
         if node.get("id"):
             node["id"] = f"{slug(page)}--{node['id']}"
