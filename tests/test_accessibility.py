@@ -127,6 +127,22 @@ def test_a_wide_formula_can_be_reached_with_the_tab_key_where_it_scrolls_and_onl
     page.wait_for_function(f"({stops})() === 0")
 
 
+def test_a_figure_is_enlarged_on_a_phone_and_the_page_does_not_grow_wider(page):
+    page.set_viewport_size(PHONE)
+    page.goto(SITE.base("file") + "book/gradients/remedies.html")
+    figure = page.locator("figure:has(.picture-button)").first
+    picture, button = figure.locator("img"), figure.locator(".picture-button")
+    small = picture.bounding_box()["width"]
+    button.click()
+    assert picture.bounding_box()["width"] > 1.8 * small
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.wait_for_function("() => document.querySelector('.picture-large').tabIndex === 0")
+    button.click()
+    assert picture.bounding_box()["width"] == pytest.approx(small, abs=1)
+    page.set_viewport_size(DESKTOP)
+    assert not button.is_visible()
+
+
 # --- the check itself finds what is planted -------------------------------------------------------------------------
 
 PLANTED = {

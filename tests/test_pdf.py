@@ -18,7 +18,7 @@ TOOLS = ("pdftotext", "pdftoppm")
 RESOLUTION = 36  # dots per inch
 MARGIN = 18 / 25.4 * RESOLUTION  # dots: 2 mm less than that of the pages
 WHITE = 235
-LINE = re.compile(r"^\s*(.+?)\s{2,}(\d{1,3})$")  # of the table of contents: a title, a gap, a page number
+LINE = re.compile(r"^\s*(\S.*?)\s{2,}(\d{1,3})$")  # of the table of contents: a title, a gap, a page number
 
 
 def squeezed(text):

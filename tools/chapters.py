@@ -7,23 +7,23 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def _files(entry):
+def files(entry):
     """Yield every page below one entry of the table of contents."""
     if isinstance(entry, list):
         for item in entry:
-            yield from _files(item)
+            yield from files(item)
     elif isinstance(entry, dict):
         for key, value in entry.items():
             if key in ("root", "file"):
                 yield value
             else:
-                yield from _files(value)
+                yield from files(value)
 
 
 def pages(root=ROOT):
     """Return the pages of `_toc.yml` in reading order, as paths without suffix relative to the root."""
     toc = yaml.safe_load((Path(root) / "_toc.yml").read_text(encoding="utf-8"))
-    return [str(Path(page).with_suffix("")) if page.endswith((".md", ".ipynb")) else page for page in _files(toc)]
+    return [str(Path(page).with_suffix("")) if page.endswith((".md", ".ipynb")) else page for page in files(toc)]
 
 
 def notebooks(root=ROOT):

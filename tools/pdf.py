@@ -14,7 +14,7 @@ import time
 
 import yaml
 from bs4 import BeautifulSoup
-from chapters import ROOT, pages
+from chapters import ROOT, files, pages
 
 BUILD = ROOT / "_build"
 HTML = BUILD / "html"
@@ -67,7 +67,7 @@ class PrintError(Exception):
 def parts():
     """Return (title, pages) of each part of the table of contents; the first, without title, is the opening page."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = [(part["caption"], [entry["file"] for entry in part["chapters"]]) for part in toc["parts"]]
+    listed = [(part["caption"], list(files(part["chapters"]))) for part in toc["parts"]]
     return [("", [toc["root"]]), *listed]
 
 
@@ -101,6 +101,8 @@ def article(page):
     text = soup(page).select_one("article.bd-article")
     for node in text.select(USELESS):
         node.decompose()
+    for node in text.select("a.image-reference"):
+        node.unwrap()
     for node in text.find_all(True):
         if node.get("id"):
             node["id"] = f"{slug(page)}--{node['id']}"
@@ -136,10 +138,14 @@ def line(anchor, text):
 
 
 def entries(text):
-    """Return the lines of a chapter: its title and those of its sections."""
-    below = "".join(
-        f"<li>{line(node.find_parent('section')['id'], words(node))}</li>" for node in text.find_all("h3") if node.text
-    )
+    """Return the lines of a chapter: its title and those of its sections, which get names of their own.
+
+    The name of a section may stand on the page before, where its first line did not fit.
+    """
+    sections = [node for node in text.find_all("h3") if node.text]
+    for node in sections:
+        node["id"] = f"{node.find_parent('section')['id']}--title"
+    below = "".join(f"<li>{line(node['id'], words(node))}</li>" for node in sections)
     chapter = text.find("h2")
     return f"<li>{line(chapter['id'], words(chapter))}<ul>{below}</ul></li>"
 
