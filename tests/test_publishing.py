@@ -160,6 +160,7 @@ def test_the_two_licences_are_those_that_they_are_said_to_be():
     assert all(f" {number}. " in code for number in (1, 2, 3)) and "Neither the name of the copyright holder" in code
     assert "Creative Commons Attribution 4.0 International" in text
     assert "https://creativecommons.org/licenses/by/4.0/" in text
+    assert all(re.search(rf"^Section {number} – ", text, re.MULTILINE) for number in range(1, 9)), "not the whole text"
 
 
 # Whose files lie in `_static` of the built book, by how their names begin; "" is the course itself.
