@@ -1,6 +1,7 @@
 """What every chapter owes its readers: a question and its answer, exercises with solutions, terms explained."""
 
 import re
+import statistics
 
 import chapters
 import nbformat
@@ -8,6 +9,8 @@ import pytest
 
 GLOSSARY = chapters.ROOT / "book" / "reference" / "glossary.md"
 FEWEST_EXERCISES = 5
+USUAL_WORDS = (40, 80)
+MOST_WORDS = 200  # a derivation
 EXERCISE = re.compile(r"^::::\{exercise\} (?P<title>.+)\n:label: (?P<label>[\w-]+)\n(?P<body>(?:.*\n)*?)::::$", re.M)
 CODE = "\0"  # stands before a code cell
 HINT = re.compile(r"^:::\{dropdown\} Hint", re.M)
@@ -37,6 +40,18 @@ def solution(path, label):
     return text.partition(f":::{{solution-start}} {label}\n:class: dropdown\n")[2].partition(":::{solution-end}")[0]
 
 
+def words_between_cells(path):
+    """Return the number of words of prose between code cells before the summary; formulas, boxes and tables are none."""
+    cells = nbformat.read(path, as_version=nbformat.NO_CONVERT)["cells"]
+    text = "\n\n".join(CODE if cell["cell_type"] == "code" else cell["source"] for cell in cells)
+    text = re.sub(r"^(:{3,}|`{3,}).*?^\1\s*$", "", text.partition("\n## Summary")[0], flags=re.S | re.M)
+    text = re.sub(r"\$\$.*?\$\$(\s*\(eq-[\w-]+\))?", "", text, flags=re.S)
+    text = re.sub(r"^(#+ .*|\(.*\)=|\|.*)$", "", text, flags=re.M)
+    text = re.sub(r"\$[^$]+\$", "x", text)  # counts as a word
+    counts = (len(re.findall(r"\S*\w\S*", run)) for run in text.split(CODE))
+    return [count for count in counts if count]
+
+
 def glossary():
     """Return the terms of the glossary in their order."""
     body = GLOSSARY.read_text(encoding="utf-8").partition(":::{glossary}\n")[2].partition(":::")[0]
@@ -49,6 +64,13 @@ def test_a_chapter_opens_with_a_question_and_closes_with_summary_exercises_and_r
     assert "?" in text.partition("\n## ")[0], "no question before the first section"
     headings = re.findall(r"^## (.+)$", text, re.M)
     assert headings[-3:] == ["Summary", "Exercises", "Where to read on"]
+
+
+@each_chapter
+def test_the_prose_between_two_cells_is_neither_a_caption_nor_a_lecture(path):
+    counts = words_between_cells(path)
+    assert USUAL_WORDS[0] <= statistics.median(counts) <= USUAL_WORDS[1]
+    assert max(counts) <= MOST_WORDS
 
 
 @each_chapter
