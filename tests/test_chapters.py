@@ -41,7 +41,7 @@ def solution(path, label):
 
 
 def words_between_cells(path):
-    """Return the number of words of prose between code cells before the summary; formulas, boxes and tables are none."""
+    """Return how many words stand between code cells before the summary; formulas, boxes and tables have none."""
     cells = nbformat.read(path, as_version=nbformat.NO_CONVERT)["cells"]
     text = "\n\n".join(CODE if cell["cell_type"] == "code" else cell["source"] for cell in cells)
     text = re.sub(r"^(:{3,}|`{3,}).*?^\1\s*$", "", text.partition("\n## Summary")[0], flags=re.S | re.M)
