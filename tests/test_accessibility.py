@@ -55,7 +55,7 @@ def faults(page, axe, address):
     page.evaluate(axe)
     found = [("light", fault) for fault in page.evaluate(RUN, [])]
     page.emulate_media(color_scheme="dark")
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     found += [("dark", fault) for fault in page.evaluate(RUN, CONTRAST)]
     page.set_viewport_size(PHONE)
     page.evaluate(TWO_FRAMES)
@@ -149,7 +149,9 @@ PLANTED = {
     "color-contrast": '<p style="color: #999; background: #fff">pale</p>',
     "image-alt": '<img src="data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7">',
     "button-name": "<button></button>",
-    "scrollable-region-focusable": '<div style="width: 99px; overflow: auto"><p style="width: 999px">wide</p></div>',
+    "scrollable-region-focusable": '<div style="width: 99px; overflow: auto"><p style="width: 999px">'
+    + "wide " * 40
+    + "</p></div>",
     "label": "<input>",
 }
 

@@ -27,6 +27,11 @@
   };
   document.querySelectorAll(".bd-article figure > :is(img, a.image-reference)").forEach(enlargeable);
 
+  // The sign that unfolds the pages below a page says so to those who do not see it.
+  document.querySelectorAll(".bd-links li > details > summary").forEach((sign) => {
+    sign.setAttribute("aria-label", `pages below ${sign.closest("li").querySelector("a").textContent}`);
+  });
+
   const start = async () => {
     if (window.MathJax?.startup) await window.MathJax.startup.promise;
     const watcher = new ResizeObserver((entries) => entries.forEach(({ target }) => update(target)));
