@@ -51,6 +51,7 @@ def faults(page, axe, address):
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size(DESKTOP)
     page.goto(address, wait_until="load")
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
     page.evaluate(PREPARE)
     page.evaluate(axe)
     found = [("light", fault) for fault in page.evaluate(RUN, [])]
