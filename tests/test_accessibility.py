@@ -51,11 +51,12 @@ def faults(page, axe, address):
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size(DESKTOP)
     page.goto(address, wait_until="load")
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
     page.evaluate(PREPARE)
     page.evaluate(axe)
     found = [("light", fault) for fault in page.evaluate(RUN, [])]
     page.emulate_media(color_scheme="dark")
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     found += [("dark", fault) for fault in page.evaluate(RUN, CONTRAST)]
     page.set_viewport_size(PHONE)
     page.evaluate(TWO_FRAMES)
@@ -84,7 +85,8 @@ def test_a_page_says_its_language_and_has_one_title_and_no_gap_among_its_heading
     wrong = {}
     for path in PAGES:
         text = (HTML / path).read_text(encoding="utf-8")
-        levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", text[text.index("<article") :])]
+        _, _, body = text.rpartition("<article")  # a list of the headings, for printing, stands before it
+        levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", body)]
         jumps = [pair for pair in itertools.pairwise(levels) if pair[1] > pair[0] + 1]
         if '<html lang="en"' not in text or levels.count(1) != 1 or levels[0] != 1 or jumps:
             wrong[path] = levels
@@ -97,7 +99,7 @@ def test_the_first_stop_of_the_tab_key_leads_past_the_sidebar_and_can_be_seen(pa
     focused = page.locator(":focus")
     assert "main" in focused.inner_text().lower()
     box = focused.bounding_box()
-    assert box["width"] > 50 and box["height"] > 20 and box["x"] >= 0 and box["y"] >= 0
+    assert box["width"] > 50 and box["height"] > 15 and box["x"] >= 0 and box["y"] >= 0
     focused.press("Enter")
     assert page.evaluate("document.activeElement.closest('main, #main-content') !== null || location.hash.length > 1")
 
@@ -149,7 +151,9 @@ PLANTED = {
     "color-contrast": '<p style="color: #999; background: #fff">pale</p>',
     "image-alt": '<img src="data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7">',
     "button-name": "<button></button>",
-    "scrollable-region-focusable": '<div style="width: 99px; overflow: auto"><p style="width: 999px">wide</p></div>',
+    "scrollable-region-focusable": '<div style="width: 99px; overflow: auto"><p style="width: 999px">'
+    + "wide " * 40
+    + "</p></div>",
     "label": "<input>",
 }
 

@@ -121,3 +121,11 @@ def test_a_description_in_the_front_matter_comes_first():
     given = '<meta content="Given &amp; kept" name="description" />'
     text = described("", metatags=given)
     assert meta(text, "description") == ["Given & kept"] == meta(text, "og:description")
+
+
+def test_lists_that_are_written_as_definitions_without_terms_become_lists_and_others_stay():
+    long = '<dl>\n<dd><em class="sig-param">a</em>, </dd><dd><em class="sig-param">b</em></dd>\n</dl>'
+    kept = "<dl><dt>term</dt><dd>what it means</dd></dl>"
+    text = heads.corrected(kept + long + kept)
+    assert text.count('<dd role="listitem"><em class="sig-param">') == 2 and text.count('<dl role="list">') == 1
+    assert text.startswith(kept) and text.endswith(kept)

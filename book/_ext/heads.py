@@ -4,7 +4,7 @@
   matter (`myst: html_meta: description: ...`).
 * The tags by which a link to the page is shown with a title, a description and, when the book's address is known
   (`html: baseurl:` in _config.yml), a picture.
-* One thing that a page says wrongly of itself: entries of the bibliography are items of a list.
+* What Sphinx says wrongly of a page: entries of the bibliography, and parameters of a signature, are items of a list.
 """
 
 import html
@@ -13,6 +13,8 @@ import re
 from docutils import nodes
 
 SHORTEST, LONGEST = 80, 160
+# The parameters of a long signature, one a line: a list of definitions without terms.
+PARAMETERS = re.compile(r"<dl>((?:\s*<dd><em class=\"sig-param\">.*?</dd>)+\s*)</dl>", re.DOTALL)
 FORMULA = "\N{REPLACEMENT CHARACTER}"  # stands for one until its sentence is left out
 CARD = ("_static/card.png", 1200, 630, "The gradient in each of forty layers: it vanishes with sigmoid, not with SELU")
 # Of pages that are made, not written.
@@ -96,7 +98,15 @@ def describe(app, pagename, templatename, context, doctree):
     context["metatags"] = metatags + "\n" + "".join(tags)
     if pagename == app.config.root_doc:
         context["docstitle"] = ""  # its own title says all
-    context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+    context["body"] = corrected(context.get("body", ""))
+
+
+def corrected(body):
+    """Return the text of a page with the lists as lists that Sphinx writes otherwise: references, parameters."""
+    body = body.replace('role="doc-biblioentry"', 'role="listitem"')
+    return PARAMETERS.sub(
+        lambda found: '<dl role="list">' + found.group(1).replace("<dd>", '<dd role="listitem">') + "</dl>", body
+    )
 
 
 def addresses(base, pagename):

@@ -25,7 +25,12 @@
     picture.replaceWith(box, button);
     box.append(picture);
   };
-  document.querySelectorAll(".bd-article figure > :is(img, a.image-reference)").forEach(enlargeable);
+  document.querySelectorAll(".bd-article figure > :is(img:not([src$='.svg']), a.image-reference)").forEach(enlargeable);
+
+  // The sign that unfolds the pages below a page says so to those who do not see it.
+  document.querySelectorAll(".bd-links li > details > summary").forEach((sign) => {
+    sign.setAttribute("aria-label", `pages below ${sign.closest("li").querySelector("a").textContent}`);
+  });
 
   const start = async () => {
     if (window.MathJax?.startup) await window.MathJax.startup.promise;
