@@ -772,7 +772,7 @@ def sweep(
     grid : a `Grid`, or the path of one for `load_grid`.
     table : the CSV file, made where it is not there; NAME.json beside it says what its runs share. It may hold runs of
         the same grid with other values or seeds: they stay, and are not returned.
-    address : of the scheduler of a Dask cluster, such as "tcp://10.0.0.1:8786"; None for this machine. The workers need
+    address : of the scheduler of a Dask cluster, such as `tcp://10.0.0.1:8786`; None for this machine. The workers need
         this version of snnlib, and the data.
     workers : number of processes on this machine, each of one thread; None for one per processor.
     progress : whether to show on stderr how many are done and how long the others will take; where it is no terminal,
