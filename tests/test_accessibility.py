@@ -16,7 +16,7 @@ GRAVE = ("serious", "critical")
 CONTRAST = ["color-contrast"]
 NARROW = ["scrollable-region-focusable", "target-size"]  # what a small screen may change
 
-# Folded text is unfolded, so that it is judged too, and at once: text that is fading in has little contrast. What is the
+# Folded text is unfolded, so that it is judged too, at once: text that fades in has little contrast. What is the
 # same a thousand times is judged a few times: the paths that MathJax draws, and the coloured words of code.
 PREPARE = """async () => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
