@@ -328,7 +328,7 @@ def test_a_batch_killed_at_ten_random_moments_grades_each_once(place, backend, t
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        until = time.monotonic() + 10 * max(1, pace)  # one that was just starting ends when it finds nobody to answer to
+        until = time.monotonic() + 10 * max(1, pace)  # one just starting ends when nobody answers
         while any(map(sandboxed, names)):
             assert time.monotonic() < until
             time.sleep(0.05)
