@@ -1,25 +1,19 @@
 """What all tests share: kernels without the reader's own settings, and an account of what was skipped."""
 
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from browsers import MISSING, chromium_path
 from kernels import isolate
 from pagecheck import CHROMIUM_ARGUMENTS
 
 from snnlib import datasets
 
 ROOT = Path(__file__).resolve().parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 isolate(ROOT / "_build")
-
-
-def chromium_path():
-    """Return the path of an installed Chromium, or None."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +21,7 @@ def chromium():
     """Path of Chromium. Where there is none the test is skipped, except in continuous integration: there it fails."""
     path = chromium_path()
     if path is None:
-        reason = "no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(MISSING)
     return path
 
 

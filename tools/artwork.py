@@ -9,14 +9,13 @@ Run as a script it writes them; the files are committed, and tests/test_artwork.
 
 import io
 import sys
-from pathlib import Path
 
 import numpy as np
+from chapters import ROOT
 
 from snnlib import activations, figures
 from snnlib.backprop import Network, softmax_cross_entropy
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "book" / "_static"
 DEEP_BLUE = "#1f5f99"  # the accent of the light theme in course.css
 DEPTH, WIDTH, EXAMPLES, CLASSES = 40, 64, 64, 10
@@ -60,7 +59,7 @@ def arriving(activation):
 
 
 def power(value):
-    """Return a small number in words of SVG: 3 · 10⁻²⁵."""
+    """Return a small number as text: its power of ten, 10⁻²⁵, or one digit where it is not that small, 0.7."""
     exponent = int(np.floor(np.log10(value)))
     digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{digits}" if exponent < -2 else f"{value:.1g}"

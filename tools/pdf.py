@@ -5,14 +5,14 @@ The pages' articles are put into one document, which Chromium typesets and print
 page each heading stands, the second has those numbers in its table of contents.
 """
 
-import os
+import functools
 import posixpath
 import re
-import shutil
 import sys
 import time
 
 import yaml
+from browsers import MISSING, chromium_path
 from bs4 import BeautifulSoup
 from chapters import ROOT, files, pages
 
@@ -21,7 +21,6 @@ HTML = BUILD / "html"
 FOLDER = BUILD / "pdf"
 PDF = BUILD / "course.pdf"
 STYLE = ROOT / "tools" / "pdf.css"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND")
 TEXT_WIDTH = 643  # px: A4 without the margins of pdf.css, 170 mm
 LIMIT = 600_000  # ms: to typeset some thousand formulas
@@ -79,9 +78,15 @@ def soup(page):
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
+@functools.cache
+def slugs():
+    """Return {page: what its names begin with in the one document}: p3, by its place in the table of contents."""
+    return {page: f"p{number}" for number, page in enumerate(pages())}
+
+
 def slug(page):
-    """Return what the names of a page begin with in the one document: p3, by its place in the table of contents."""
-    return f"p{pages().index(page)}"
+    """Return what the names of a page begin with in the one document."""
+    return slugs()[page]
 
 
 def target(page, link):
@@ -90,7 +95,7 @@ def target(page, link):
         return link
     path, _, anchor = link.partition("#")
     found = posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else f"{page}.html"
-    if found.removesuffix(".html") in pages():
+    if found.removesuffix(".html") in slugs():
         other = slug(found.removesuffix(".html"))
         return f"#{other}--{anchor}" if anchor else f"#{other}"
     return posixpath.relpath(posixpath.join("html", found), "pdf")
@@ -216,20 +221,14 @@ def page_numbers(path):
     }
 
 
-def chromium():
-    """Return the path of an installed Chromium."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        raise PrintError("no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM")
-    return found
-
-
 def print_twice(source, result):
     """Print the document at `source`, first to learn the page numbers, then with them in the table of contents."""
     from playwright.sync_api import sync_playwright
 
+    if (chromium := chromium_path()) is None:
+        raise PrintError(MISSING)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         page = browser.new_page(viewport={"width": TEXT_WIDTH, "height": 900})
         page.set_default_timeout(LIMIT)
         page.emulate_media(media="print", color_scheme="light")

@@ -8,7 +8,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from conftest import chromium_path
+from browsers import chromium_path
 from pagecheck import CHROMIUM_ARGUMENTS, DESKTOP, Site
 from playwright.sync_api import sync_playwright
 
