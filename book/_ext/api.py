@@ -31,6 +31,7 @@ LITERAL = re.compile(r"``(.+?)``|`([^`]+)`", re.DOTALL)
 PLACES = re.compile(r"\b(?:book/[\w-]+/[\w-]+|(?:eq|thm|def|lem|ass)-[a-z0-9]+(?:-[a-z0-9]+)*)\b")
 CODE = re.compile(r"\b(?:[A-Z]\w*Error|Mistake|Interrupted)\b|\$[A-Z][A-Z_]+\b")  # errors, and what the shell knows
 DIRECTIVE = re.compile(r"^```\{api\} ([\w.]+)\n```$", re.MULTILINE)
+ROLES = {"eq": "eq", **dict.fromkeys(("thm", "def", "lem", "ass"), "prf:ref")}
 LONGEST_VALUE = 60
 NAME = re.compile(r"^[A-Za-z_]\w*(?:\.\w+)*$")
 
@@ -78,14 +79,12 @@ def linked(text, module):
     result, end = [], 0
     for match in re.finditer(f"{PLACES.pattern}|{CODE.pattern}", text):
         found = match.group()
-        role = {"eq": "eq", "thm": "prf:ref", "def": "prf:ref", "lem": "prf:ref", "ass": "prf:ref"}.get(
-            found.split("-")[0]
-        )
+        role = ROLES.get(found.partition("-")[0])
         if found.startswith("book/"):
             if not (ROOT / f"{found}.ipynb").exists():
                 continue
             markup = f":doc:`{short_title(found)} </{found}>`"
-        elif role and "-" in found:
+        elif role:
             markup = f":{role}:`{found}`"
         else:
             name = full_name(found, module)
@@ -176,14 +175,10 @@ def converted(lines, module):
         elif line.startswith(" "):
             end = next((i for i, other in enumerate(lines) if other.strip() and not other.startswith(" ")), len(lines))
             deep = textwrap.dedent("\n".join(lines[:end])).splitlines()
-            deep = deep if not BORDER.match(deep[0]) else None
-            result += (
-                [".. code-block:: text", "", *("    " + part for part in deep), ""]
-                if deep
-                else table(
-                    [part for part in textwrap.dedent("\n".join(lines[:end])).splitlines() if part.strip()], module
-                )
-            )
+            if BORDER.match(deep[0]):
+                result += table([part for part in deep if part.strip()], module)
+            else:
+                result += [".. code-block:: text", "", *("    " + part for part in deep), ""]
             del lines[:end]
         elif line.strip() == "::":
             lines.pop(0)
