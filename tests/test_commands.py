@@ -15,6 +15,7 @@ import environment
 import execute
 import nbformat
 import pytest
+import smallbook
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -358,12 +359,7 @@ def test_an_unknown_chapter_is_refused_with_the_valid_names():
 def small_book(tmp_path_factory):
     """A book of two short pages in a folder of its own."""
     folder = tmp_path_factory.mktemp("book")
-    shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_ext", "_static"):
-        shutil.copytree(ROOT / "book" / name, folder / "book" / name)
-    for name in ("_config.yml", "requirements.txt", "constraints.txt"):
-        shutil.copy(ROOT / name, folder / name)
-    (folder / "book" / "references.bib").write_text("")
+    smallbook.prepare(folder)
     (folder / "book" / "intro.md").write_text("# First\n\n(there)=\n## Heading\n")
     (folder / "book" / "second.md").write_text("# Second\n\n{ref}`there`\n")
     list_pages(folder, "second")

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import repository
+import smallbook
 import yaml
 from pagecheck import Site, visit
 
@@ -138,13 +139,8 @@ def books(tmp_path_factory):
     built = {}
     for url in ("", "https://github.com/someone/course", "https://git.example.org/someone/course"):
         folder = tmp_path_factory.mktemp("book")
-        shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("_ext", "_static"):
-            shutil.copytree(ROOT / "book" / name, folder / "book" / name)
-        for name in ("_config.yml", "requirements.txt", "constraints.txt"):
-            shutil.copy(ROOT / name, folder / name)
+        smallbook.prepare(folder)
         (folder / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters:\n  - file: book/chapter\n")
-        (folder / "book" / "references.bib").write_text("")
         (folder / "book" / "intro.md").write_text("# First\n\nText.\n")
         cells = [nbformat.v4.new_markdown_cell("# A chapter", id="title"), nbformat.v4.new_code_cell("1", id="one")]
         notebook = nbformat.v4.new_notebook(cells=cells, metadata=nbformat.from_dict({"kernelspec": KERNEL}))
